@@ -1,0 +1,111 @@
+"""What every data set is, whatever it was read from."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+Kind = Literal["image", "vector", "text", "array"]
+TargetKind = Literal["classes", "labels", "numbers", "none"]
+Side = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be predicted.
+
+    ``kind`` is ``classes`` (one of several: ``values`` is int64, shape ``(n,)``), ``labels`` (any of several: float32
+    0/1, shape ``(n, k)``), ``numbers`` (regression: float32, shape ``(n, k)``) or ``none`` (unlabelled: shape
+    ``(n, 0)``). ``names`` are the classes, the labels, or the numbers' column names.
+    """
+
+    kind: TargetKind
+    names: tuple[str, ...]
+    values: np.ndarray = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """The number of outputs that a network needs for it."""
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class InputForm:
+    """How an example becomes the array that a network takes: part of a card, and of every run.
+
+    ``shape`` is height, width, channels for images (1 grey, 3 RGB), the length for vectors, ``()`` for text. ``fit`` says
+    what happens to another aspect ratio: ``stretch`` it, ``crop`` the centre, or ``pad`` with black. Values are 0 to 255:
+    rescaling and normalization live inside the network.
+    """
+
+    kind: Kind
+    shape: tuple[int, ...]
+    resample: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
+    fit: Literal["stretch", "crop", "pad"] = "stretch"
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that could not be read, and why."""
+
+    path: str
+    reason: str
+
+
+class Dataset(ABC):
+    """Examples by index, with their targets and digests.
+
+    ``source`` is what the user named; ``kind`` says what an example is; ``skipped`` lists what ``--skip-bad`` left out;
+    ``notes`` are lines for the user (ignored files, 16-bit images scaled, ...); ``sides`` gives each example's side where
+    the data came split already, else ``None``.
+    """
+
+    source: str
+    kind: Kind
+    target: Target
+    skipped: tuple[BadFile, ...] = ()
+    notes: tuple[str, ...] = ()
+    sides: tuple[Side | None, ...] | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    @abstractmethod
+    def name_of(self, index: int) -> str:
+        """How an example is named in reports: a path relative to the folder, or ``row 17``."""
+
+    @abstractmethod
+    def digest(self, index: int) -> str:
+        """The SHA-256 (hex) of one example's content, its target not included."""
+
+    @abstractmethod
+    def native_shape(self) -> tuple[int, ...] | None:
+        """The shape that all examples have as stored (images: height, width, channels), or ``None`` where they differ."""
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int] | np.ndarray, form: InputForm) -> np.ndarray:
+        """The examples as one array, float32 ``(len(indices), *form.shape)``; for text an object array of ``str``."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, labels or numbers."""
+        return self.target.names
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """Every example's digest, in order."""
+        return tuple(self.digest(i) for i in range(len(self)))
+
+    @cached_property
+    def whole_digest(self) -> str:
+        """The SHA-256 (hex) of the whole: examples and targets, in an order that does not depend on the file system."""
+        rows = sorted(f"{d} {self._target_text(i)}" for i, d in enumerate(self.digests))
+        return hashlib.sha256("\n".join([*self.target.names, "", *rows]).encode()).hexdigest()
+
+    def _target_text(self, index: int) -> str:
+        return np.ascontiguousarray(self.target.values[index]).tobytes().hex()
