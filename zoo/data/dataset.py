@@ -9,7 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-Kind = Literal["image", "vector", "text", "array"]
+from ..input_form import InputForm, Kind
+
+__all__ = ["BadFile", "Dataset", "InputForm", "Kind", "Side", "Target", "TargetKind"]
+
 TargetKind = Literal["classes", "labels", "numbers", "none"]
 Side = Literal["train", "val", "test"]
 
@@ -31,21 +34,6 @@ class Target:
     def size(self) -> int:
         """The number of outputs that a network needs for it."""
         return len(self.names)
-
-
-@dataclass(frozen=True)
-class InputForm:
-    """How an example becomes the array that a network takes: part of a card, and of every run.
-
-    ``shape`` is height, width, channels for images (1 grey, 3 RGB), the length for vectors, ``()`` for text. ``fit`` says
-    what happens to another aspect ratio: ``stretch`` it, ``crop`` the centre, or ``pad`` with black. Values are 0 to 255:
-    rescaling and normalization live inside the network.
-    """
-
-    kind: Kind
-    shape: tuple[int, ...]
-    resample: Literal["nearest", "bilinear", "bicubic", "lanczos", "box"] = "bilinear"
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
 
 
 @dataclass(frozen=True)
