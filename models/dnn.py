@@ -1,0 +1,129 @@
+"""The deep fully connected network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from zoo.errors import CardError
+
+from .seeding import Initializer, Seeds
+from .top import Output, require_activation, require_rate, require_whole, with_top
+
+
+def build(
+    input_shape: Sequence[int],
+    classes: int | None,
+    *,
+    depth: int = 5,
+    width: int = 100,
+    widths: Sequence[int] | None = None,
+    activation: str = "elu",
+    initializer: Initializer = "he_normal",
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    max_norm: float | None = None,
+    mean: Sequence[float] | None = None,
+    variance: Sequence[float] | None = None,
+    output: Output = "softmax",
+    seed: int = 0,
+) -> keras.Model:
+    """A network of fully connected layers, in blocks named ``hidden1``, ``hidden2``, ... from the bottom.
+
+    A block is ``hidden1_dense``, ``hidden1_bn``, ``hidden1_activation`` and ``hidden1_dropout``, as far as asked for.
+    The last block ends in the layer ``features``, which passes its activations on unchanged, so that one name cuts any
+    builder's network below its top; dropout on them is ``top_dropout``, and the top is ``top_output``. An image is
+    rescaled from 0 to 255 to 0 to 1 (``hidden1_rescale``) and flattened (``hidden1_flatten``); a vector is normalized
+    (``hidden1_normalization``) where ``mean`` and ``variance`` are given.
+
+    Args:
+        input_shape: Height, width, channels for images; one length for vectors.
+        classes: The number of outputs; ``None`` for a network that ends in its features.
+        depth: The number of hidden layers.
+        width: The number of units of each.
+        widths: The units of each hidden layer, bottom to top, in place of ``depth`` and ``width``.
+        activation: As Keras spells it.
+        initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration.
+        batch_norm: Whether batch normalization comes before each activation.
+        dropout: The rate after each hidden layer.
+        max_norm: The largest l2 norm of the weights into one hidden unit; ``None`` for no limit.
+        mean: For vectors: each number's mean over the training data.
+        variance: For vectors: each number's variance.
+        output: ``softmax``, ``sigmoid`` or ``linear``.
+        seed: The same seed gives the same weights and the same dropout.
+
+    Returns:
+        A plain functional ``keras.Model``.
+
+    Raises:
+        CardError: An argument cannot be used.
+
+    Reference:
+        K. He et al. (2015), Delving Deep into Rectifiers, equation 10. N. Srivastava et al. (2014), Dropout,
+        section 5.1 (max-norm).
+
+    Example:
+        >>> net = build((28, 28, 1), 10, widths=[300, 100])
+        >>> net.count_params()
+        266610
+    """
+    units = list(widths) if widths is not None else [width] * _whole_depth(depth)
+    if not units:
+        what = "A fully connected network needs at least one hidden layer."
+        raise CardError(what, expected="widths such as [300, 100]", received="[]")
+    require_whole("width" if widths is None else "widths", *units)
+    require_activation(activation)
+    require_rate("dropout", dropout)
+    if max_norm is not None and not max_norm > 0:
+        what = "The network's `max_norm` cannot be used."
+        raise CardError(what, expected="a number above 0", received=repr(max_norm), fix="Leave it out for no limit.")
+    constraint: Any = None if max_norm is None else keras.constraints.MaxNorm(**{"max_value": max_norm})
+    seeds = Seeds(seed)
+    inputs, x = _entrance(input_shape, mean, variance)
+    for h, count in enumerate(units, start=1):
+        x = keras.layers.Dense(
+            count,
+            use_bias=not batch_norm,
+            kernel_initializer=seeds.initializer(initializer),
+            kernel_constraint=constraint,
+            name=f"hidden{h}_dense",
+        )(x)
+        if batch_norm:
+            x = keras.layers.BatchNormalization(name=f"hidden{h}_bn")(x)
+        x = keras.layers.Activation(activation, name=f"hidden{h}_activation")(x)
+        if dropout and h < len(units):
+            x = keras.layers.Dropout(dropout, seed=seeds.next(), name=f"hidden{h}_dropout")(x)
+    x = keras.layers.Identity(name="features")(x)
+    return with_top(inputs, x, classes, output=output, dropout=dropout, seeds=seeds, name="dnn")
+
+
+def _whole_depth(depth: int) -> int:
+    require_whole("depth", depth)
+    return depth
+
+
+def _entrance(input_shape: Sequence[int], mean: Sequence[float] | None, variance: Sequence[float] | None):
+    """The input, and the flat, rescaled tensor that the first dense layer takes."""
+    if len(input_shape) not in (1, 3):
+        what = "A fully connected network cannot be built for this input."
+        expected = "one number (a vector's length), or three: height, width, channels"
+        raise CardError(what, expected=expected, received=repr(tuple(input_shape)))
+    require_whole("input_shape", *input_shape)
+    if len(input_shape) == 3:
+        if mean is not None or variance is not None:
+            what = "`mean` and `variance` normalize vectors; an image is rescaled from 0 to 255."
+            raise CardError(what, received=f"an image of shape {tuple(input_shape)}", fix="Leave them out.")
+        inputs = keras.Input(tuple(input_shape), name="image")
+        x = keras.layers.Rescaling(1 / 255, name="hidden1_rescale")(inputs)
+        return inputs, keras.layers.Flatten(name="hidden1_flatten")(x)
+    inputs = keras.Input(tuple(input_shape), name="vector")
+    if mean is None and variance is None:
+        return inputs, inputs
+    received = [None if numbers is None else len(numbers) for numbers in (mean, variance)]
+    if mean is None or variance is None or received != [input_shape[0]] * 2:
+        what = "`mean` and `variance` do not fit the vector."
+        expected = f"{input_shape[0]} numbers each"
+        got = " and ".join("none" if count is None else str(count) for count in received)
+        raise CardError(what, expected=expected, received=got, fix="Give both, one number for each input.")
+    layer = keras.layers.Normalization(mean=list(mean), variance=list(variance), name="hidden1_normalization")
+    return inputs, layer(inputs)
