@@ -1,0 +1,112 @@
+"""Weights in safetensors: names and arrays, nothing else.
+
+The header is small JSON, so shapes and parameter counts are known without loading anything.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import WeightsError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+_HEADER_LIMIT = 100 * 1024 * 1024
+
+
+def read_header(file: Path) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every tensor in a file, from its header alone.
+
+    Raises:
+        WeightsError: if the file is not safetensors, or names a tensor twice (the specification forbids it; the library
+            accepts it).
+    """
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= min(_HEADER_LIMIT, file.stat().st_size - 8):
+                what = "its header's length is impossible"
+                raise ValueError(what)
+            header = json.loads(stream.read(length), object_pairs_hook=_no_duplicates)
+        return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+        what = f"{file} is not a safetensors file: {reason}."
+        raise WeightsError(what) from None
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        what = "its header names a tensor twice"
+        raise ValueError(what)
+    return table
+
+
+def parameter_count(file: Path, skip: tuple[str, ...] = ("moving_mean", "moving_variance")) -> int:
+    """The number of parameters in a file; moving statistics are not parameters."""
+    return sum(math.prod(shape) for name, shape in read_header(file).items() if name.rsplit("/", 1)[-1] not in skip)
+
+
+def save_weights(model: "keras.Model", file: Path) -> None:
+    """Writes a model's weights, by variable path, under the final name only when complete."""
+    write_tensors(file, {v.path: v.numpy() for v in model.weights})
+
+
+def write_tensors(file: Path, tensors: "Mapping[str, np.ndarray]", metadata: Mapping[str, str] | None = None) -> None:
+    """Writes named arrays atomically: a temporary file in the same folder, flushed to disk, then renamed."""
+    import numpy as np
+    from safetensors.numpy import save
+
+    payload = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=dict(metadata) if metadata else None)
+    part = file.with_name(f".{file.name}.part-{os.getpid()}")
+    try:
+        with part.open("wb") as stream:
+            stream.write(payload)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_tensors(file: Path) -> "dict[str, np.ndarray]":
+    """All arrays of a file, by name.
+
+    Raises:
+        WeightsError: if the file is not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    read_header(file)
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as reason:
+        what = f"{file} cannot be read: {reason}."
+        raise WeightsError(what) from None
+
+
+def load_weights(model: "keras.Model", file: Path) -> None:
+    """Loads a file's weights into a model: strictly, every name and shape must fit.
+
+    Raises:
+        WeightsError: with the names that are missing (-) and left over (+), or the shapes that differ.
+    """
+    tensors = read_tensors(file)
+    variables = {v.path: v for v in model.weights}
+    missing, extra = sorted(variables.keys() - tensors.keys()), sorted(tensors.keys() - variables.keys())
+    if missing or extra:
+        lines = "".join([*(f"\n  - {n}" for n in missing[:20]), *(f"\n  + {n}" for n in extra[:20])])
+        what = f"The weights in {file} are not this network's."
+        raise WeightsError(what, received=f"{len(missing)} missing (-), {len(extra)} left over (+){lines}")
+    for path, variable in variables.items():
+        if tuple(variable.shape) != tensors[path].shape:
+            what = f"The weights in {file} do not fit: '{path}'."
+            raise WeightsError(what, expected=str(tuple(variable.shape)), received=str(tensors[path].shape))
+    for path, variable in variables.items():
+        variable.assign(tensors[path])

@@ -1,0 +1,131 @@
+"""From a card to a plain ``keras.Model``: with its pretrained weights, or from random ones."""
+
+import os
+from typing import Any
+
+import keras
+
+from . import models, registry
+from .card import KERAS_FILE, Card
+from .errors import CardError, WeightsError
+from .formats import safetensors
+from .seeds import derive
+from .sources.path import digest_of
+
+
+def load(name: str | os.PathLike[str] | Card) -> keras.Model:
+    """Loads a pretrained network as a plain ``keras.Model``, preprocessing inside.
+
+    Args:
+        name: A name that ``zoo list`` shows, a path (``.keras``, safetensors with a card, a run folder), or a card.
+
+    Returns:
+        The network with its own top; it takes raw values (images: 0 to 255) and is not compiled.
+
+    Raises:
+        CardError: if nothing has that name, or it is an architecture without weights.
+        WeightsError: if the weights were altered, or do not fit.
+
+    Example:
+        >>> import zoo
+        >>> zoo.load("glyphs").input_shape
+        (None, 8, 8, 1)
+    """
+    card = name if isinstance(name, Card) else registry.find(name)
+    path = card.weights_path
+    _check_digest(card)
+    if card.builder != KERAS_FILE:
+        network = build(card, seed=0)
+        safetensors.load_weights(network, path)
+        return network
+    try:
+        loaded = keras.models.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError) as reason:
+        what = f"Keras cannot load {path}: {str(reason).splitlines()[0]}"
+        fix = "If it has layers of your own, load it with keras, and give the model to zoo.finetune."
+        raise WeightsError(what, fix=fix) from reason
+    if not isinstance(loaded, keras.Model):
+        what = f"{path} does not hold a Keras model."
+        raise WeightsError(what, received=type(loaded).__name__)
+    return loaded
+
+
+def build(card: Card, *, seed: int, outputs: int | None = None, output: str = "softmax", **args: Any) -> keras.Model:
+    """Builds a card's network from random weights.
+
+    Args:
+        card: Its builder is one of ``zoo.models.ARCHITECTURES``, or its file is a ``.keras`` file, which gives the
+            architecture, its initializers drawn anew.
+        seed: All initial weights follow from it.
+        outputs: The number of outputs; by default one for each of the card's labels, and no top where it has none.
+        output: The activation of the outputs: ``softmax``, ``sigmoid`` or ``linear``.
+        **args: The builder's arguments, over the card's.
+
+    Returns:
+        The network.
+
+    Raises:
+        CardError: if the card says no input, or the builder does not take the arguments.
+    """
+    if card.builder == KERAS_FILE:
+        return drawn_anew(load(card), seed)
+    if card.builder not in models.ARCHITECTURES:
+        what = f"The card of '{card.full_name}' names a builder that zoo does not have."
+        raise CardError(what, expected=" | ".join((*models.ARCHITECTURES, KERAS_FILE)), received=repr(card.builder))
+    if card.input is None:
+        what = f"'{card.full_name}' takes its input's shape from the data."
+        raise CardError(what, fix="Say which data: zoo finetune MODEL DATA.")
+    if card.input.kind == "text":
+        what = f"'{card.builder}' takes numbers, not texts."
+        raise CardError(what, fix="Use a network that takes strings: a .keras file with its own TextVectorization.")
+    outputs = outputs if outputs is not None else (len(card.labels) or None)
+    try:
+        return models.builder(card.builder)(
+            card.input.shape, outputs, **{**card.args, **args}, output=output, seed=derive(seed, "weights")
+        )
+    except TypeError as reason:
+        what = f"The builder '{card.builder}' cannot be called with the card's arguments: {reason}."
+        raise CardError(what, fix="Mend [args] in the card, or [model.args] in the recipe.") from None
+
+
+def drawn_anew(network: keras.Model, seed: int) -> keras.Model:
+    """The same architecture with initial weights drawn anew, as its layers' own initializers say.
+
+    Raises:
+        WeightsError: if a layer cannot be rebuilt from its configuration.
+    """
+    count = iter(range(10**9))
+
+    def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
+        return layer.__class__.from_config(_reseed(layer.get_config(), seed, count))
+
+    try:
+        return keras.models.clone_model(network, clone_function=rebuild)
+    except (NotImplementedError, ValueError, TypeError) as reason:
+        what = f"The network '{network.name}' cannot be rebuilt from its configuration: {str(reason).splitlines()[0]}"
+        raise WeightsError(what, fix="Train it from scratch in Keras.") from reason
+
+
+def _reseed(config: Any, seed: int, count: Any) -> Any:
+    """A layer's configuration with every seed in it replaced; initializers of the same seed would draw the same."""
+    if isinstance(config, dict):
+        fresh = {key: _reseed(value, seed, count) for key, value in config.items()}
+        if "seed" in fresh and not isinstance(fresh["seed"], dict):
+            fresh["seed"] = derive(seed, "anew", next(count))
+        return fresh
+    if isinstance(config, (list, tuple)):
+        return type(config)(_reseed(value, seed, count) for value in config)
+    return config
+
+
+def _check_digest(card: Card) -> None:
+    path = card.weights_path
+    if card.weights is None:
+        return
+    if not path.exists():
+        what = f"The weights of '{card.full_name}' are missing: {path}."
+        raise WeightsError(what, fix="Install zoo again, or add the network again.")
+    found = digest_of(path)
+    if found != card.weights.sha256:
+        what = f"The weights of '{card.full_name}' are not the ones that its card names: {path}."
+        raise WeightsError(what, expected=f"SHA-256 {card.weights.sha256}", received=found, fix="Restore the file.")

@@ -1,0 +1,170 @@
+"""Find, list and suggest networks: shipped cards, the user's shelf, architectures, and paths."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from . import models
+from .card import Card, card_text, read_card
+from .errors import CardError, close_matches
+from .input_form import InputForm
+from .sources.path import card_at, looks_like_path
+
+#: Sources that a name may start with, and that this version cannot reach yet.
+PLANNED_SCHEMES = ("keras", "hub", "hf", "kerashub", "https", "http")
+
+
+def zoo_home() -> Path:
+    """The folder of the user's shelf and caches: ``$ZOO_HOME``, or the platform's user cache folder."""
+    if os.environ.get("ZOO_HOME"):
+        return Path(os.environ["ZOO_HOME"]).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("zoo")
+
+
+def shipped_folder() -> Path:
+    """The folder of the cards and weights that come with zoo."""
+    return Path(str(models.__file__)).parent / "shelf"
+
+
+def user_shelf() -> Path:
+    """The folder of the networks that the user added; it may not exist yet."""
+    return zoo_home() / "shelf"
+
+
+def shelf() -> list[Card]:
+    """Every card with weights: the shipped ones, then the user's, each in the order of their names."""
+    return [*_cards(sorted(shipped_folder().glob("*.toml"))), *_cards(sorted(user_shelf().glob("*/card.toml")))]
+
+
+def _cards(files: list[Path]) -> Iterator[Card]:
+    for file in files:
+        yield read_card(file)
+
+
+def architectures() -> list[Card]:
+    """A card for each architecture that zoo builds; they have no weights, and take their input's shape from the data."""
+    return [
+        Card(name, "", builder=name, task="classification", summary=line, input=None)
+        for name, line in models.ARCHITECTURES.items()
+    ]
+
+
+def find(name: str | os.PathLike[str]) -> Card:
+    """The card that a name or a path stands for.
+
+    Args:
+        name: ``glyphs`` (its newest tag), ``glyphs.v1``, an architecture (``dnn``), or a path. A name on the shelf wins
+            over a file of that name; write ``./glyphs`` for the file.
+
+    Returns:
+        The card.
+
+    Raises:
+        CardError: if nothing has that name; the message names what comes close.
+
+    Example:
+        >>> find("glyphs").full_name
+        'glyphs.v1'
+    """
+    text = os.fspath(name)
+    if isinstance(name, os.PathLike) or looks_like_path(text):
+        if re.match(r"https?://", text):
+            _refuse_scheme(text)
+        return card_at(Path(text))
+    known = [*shelf(), *architectures()]
+    exact = [card for card in known if text == card.full_name]
+    tagged = sorted((card for card in known if text == card.name), key=lambda card: _natural(card.tag))
+    if exact or tagged:
+        return (exact or tagged)[-1]
+    if ":" in text:
+        _refuse_scheme(text)
+    if Path(text).exists():
+        return card_at(Path(text))
+    what = f"The zoo knows no network '{text}'."
+    raise CardError(what, fix=close_matches(text, [c.name for c in known] + [c.full_name for c in known]))
+
+
+def _refuse_scheme(text: str) -> None:
+    scheme = text.split(":", 1)[0]
+    if scheme in PLANNED_SCHEMES:
+        what = f"This version of zoo cannot fetch '{text}' yet."
+        raise CardError(what, expected="a name that `zoo list` shows, or a path", fix="Save the model as .keras, and give its path.")
+    what = f"'{text}' names no source that zoo knows."
+    raise CardError(what, fix=close_matches(scheme, PLANNED_SCHEMES))
+
+
+def _natural(tag: str) -> list[tuple[int, str]]:
+    """``v10`` after ``v9``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", tag)]
+
+
+def add(path: Path, name: str | None = None) -> Card:
+    """Puts a network on the user's shelf; nothing is overwritten.
+
+    Args:
+        path: Anything that :func:`zoo.sources.path.card_at` reads: a run folder, a ``.keras`` file, a card.
+        name: The name on the shelf, ``NAME`` or ``NAME.TAG``; by default the card's own.
+
+    Returns:
+        The card as it stands on the shelf.
+
+    Raises:
+        CardError: if the name is taken or is not a name, or there is no network at the path.
+    """
+    card = card_at(path)
+    if name is not None:
+        parts = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_-]*)(?:\.([A-Za-z0-9_-]+))?", name)
+        if parts is None:
+            what = f"'{name}' cannot be a network's name."
+            raise CardError(what, expected="letters, digits, '-' and '_', with an optional .TAG")
+        card = replace(card, name=parts[1], tag=parts[2] or "")
+    taken = [c for c in [*shelf(), *architectures()] if card.full_name in (c.full_name, c.name)]
+    if taken:
+        what = f"The shelf has a network '{card.full_name}' already."
+        raise CardError(what, fix=f"Choose another name (--name), or remove it: zoo remove {card.full_name}")
+    return _place(card)
+
+
+def _place(card: Card) -> Card:
+    """Copies card and weights to the shelf, complete or not at all."""
+    source = card.weights_path
+    target = user_shelf() / card.full_name
+    part = target.with_name(f".{target.name}.part-{os.getpid()}")
+    try:
+        part.mkdir(parents=True)
+        shutil.copyfile(source, part / source.name)
+        (part / "card.toml").write_text(card_text(card), encoding="utf-8")
+        part.rename(target)
+    except OSError as reason:
+        what = f"The network could not be put on the shelf: {reason}."
+        raise CardError(what, fix=f"Check that {user_shelf()} can be written and has room.") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return replace(card, folder=target)
+
+
+def remove(name: str) -> Card:
+    """Removes a network from the user's shelf.
+
+    Raises:
+        CardError: if it is shipped with zoo, or not on the shelf.
+    """
+    card = find(name)
+    if card.folder is None or card.folder.parent != user_shelf():
+        own = [c.full_name for c in _cards(sorted(user_shelf().glob("*/card.toml")))]
+        what = f"'{name}' is not on your shelf: it is {'part of zoo' if card.folder is None or card.folder == shipped_folder() else 'a path'}."
+        raise CardError(what, fix=f"On your shelf: {', '.join(own) or 'nothing'}.")
+    gone = card.folder.with_name(f".{card.folder.name}.removed-{os.getpid()}")
+    card.folder.rename(gone)
+    shutil.rmtree(gone)
+    return card
+
+
+def with_input(card: Card, form: InputForm) -> Card:
+    """An architecture's card, for a data set's input; other cards keep theirs."""
+    return card if card.input is not None else replace(card, input=form)

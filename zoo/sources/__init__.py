@@ -1,0 +1,1 @@
+"""Where networks come from, one file per origin."""

@@ -1,0 +1,118 @@
+"""Networks from local paths: a ``.keras`` file, safetensors with a card beside them, a card, or a run folder."""
+
+import hashlib
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ..card import KERAS_FILE, Card, WeightsFile, read_card
+from ..errors import CardError, close_matches
+from ..input_form import InputForm
+
+ENDINGS = (".keras", ".safetensors", ".toml")
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a model's name is meant as a path: it has a slash, or the ending of a model file.
+
+    Example:
+        >>> looks_like_path("runs/demo"), looks_like_path("glyphs.v1"), looks_like_path("net.keras")
+        (True, False, True)
+    """
+    return "/" in name or "\\" in name or name.endswith(ENDINGS) or name in (".", "..")
+
+
+def card_at(path: Path) -> Card:
+    """The card of the network at a path.
+
+    Args:
+        path: A run folder (or any folder with a ``card.toml``), a card, a ``.keras`` file (with or without a card of the
+            same name beside it), or a ``.safetensors`` file with a card of the same name beside it.
+
+    Raises:
+        CardError: if there is no network there.
+    """
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        what = f"There is no network at {path}."
+        raise CardError(what, fix=close_matches(path.name, siblings) if siblings else "Check the path.")
+    if path.is_dir():
+        if not (path / "card.toml").exists():
+            what = f"The folder {path} holds no network."
+            raise CardError(what, expected="a run folder, or any folder with a card.toml", fix="A run that failed has none.")
+        return read_card(path / "card.toml")
+    if path.suffix == ".toml":
+        return read_card(path)
+    sidecar = path.with_suffix(".toml")
+    if path.suffix == ".keras":
+        return read_card(sidecar) if sidecar.exists() else _card_of_keras_file(path)
+    if path.suffix == ".safetensors" and sidecar.exists():
+        return read_card(sidecar)
+    if path.suffix == ".safetensors":
+        what = f"{path} holds weights only."
+        raise CardError(what, expected=f"a card beside it: {sidecar.name}", fix="Write one; docs/layout.md shows its form.")
+    what = f"{path} is not a form of network that zoo reads."
+    raise CardError(what, expected="a run folder, .keras, .safetensors with a card, or a card (.toml)")
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _card_of_keras_file(path: Path) -> Card:
+    config = _config(path)
+    shapes = [form for form in _input_shapes(config) if form]
+    if len(shapes) != 1:
+        what = f"{path}: a network with {len(shapes)} inputs cannot be fine-tuned by name."
+        raise CardError(what, expected="one input of known shape", fix="Load it with keras, and give the model to zoo.finetune.")
+    shape, dtype = shapes[0]
+    return Card(
+        name=re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "network",
+        tag="",
+        builder=KERAS_FILE,
+        task="classification",
+        summary="a Keras file",
+        source=path.name,
+        input=_input_form(path, shape, dtype),
+        weights=WeightsFile(path.name, digest_of(path), path.stat().st_size),
+        folder=path.parent,
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return json.loads(archive.read("config.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as reason:
+        what = f"{path} is not a Keras file: {reason}."
+        raise CardError(what, expected="a .keras file as model.save() writes it") from None
+
+
+def _input_shapes(config: dict[str, Any]) -> list[tuple[list[int | None], str]]:
+    """Shape (without the batch) and dtype of each input of a model, from its configuration; inner models are left out."""
+    layers = config.get("config", {}).get("layers", [])
+    found = []
+    for layer in layers:
+        if isinstance(layer, dict) and layer.get("class_name") == "InputLayer":
+            inner = layer["config"]
+            shape = inner.get("batch_shape") or inner.get("batch_input_shape")
+            found.append((list(shape[1:]), str(inner.get("dtype", "float32"))))
+    if not found and config.get("build_config", {}).get("input_shape"):
+        found.append((list(config["build_config"]["input_shape"][1:]), "float32"))
+    return found
+
+
+def _input_form(path: Path, shape: list[int | None], dtype: str) -> InputForm:
+    if dtype == "string":
+        return InputForm("text", ())
+    if None in shape:
+        what = f"{path}: the network takes inputs of any size: {tuple(shape)}."
+        raise CardError(what, expected="a fixed input shape", fix="Give it one in Keras, or write a card beside the file.")
+    fixed = tuple(int(n) for n in shape if n is not None)
+    if len(fixed) == 3 and fixed[-1] in (1, 3):
+        return InputForm("image", fixed)
+    return InputForm("vector" if len(fixed) == 1 else "array", fixed)

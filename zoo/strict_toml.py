@@ -1,0 +1,142 @@
+"""Strictly parsed TOML: unknown keys, missing keys and wrong types are errors that name file and key."""
+
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ZooError, close_matches
+
+T = TypeVar("T")
+_REQUIRED: Any = object()
+
+_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", list: "a list", dict: "a table"}
+
+
+class Table:
+    """One table of a TOML file, whose keys are taken one by one; what is left over at the end is an error.
+
+    Args:
+        data: The parsed table.
+        where: What errors call the file.
+        error: The class of the errors raised.
+        path: The table's own key, dotted, for errors.
+    """
+
+    def __init__(self, data: dict[str, Any], where: str, error: type[ZooError], path: str = ""):
+        self._data = dict(data)
+        self._known: list[str] = []
+        self.where, self.error, self.path = where, error, path
+
+    def key(self, name: str) -> str:
+        """A key's dotted path."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def has(self, name: str) -> bool:
+        """Whether a key is there and not taken yet."""
+        return name in self._data
+
+    def take(self, name: str, kind: type[T], default: T = _REQUIRED) -> T:
+        """Takes a value of the given type; whole numbers pass for ``float``."""
+        self._known.append(name)
+        if name not in self._data:
+            if default is _REQUIRED:
+                what = f"{self.where}: the key '{self.key(name)}' is missing."
+                raise self.error(what, expected=_NAMES[kind], fix=f"Add it: {name} = ...")
+            return default
+        value = self._data.pop(name)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            self.fail(name, _NAMES[kind], value)
+        return value
+
+    def take_any(self, name: str, default: Any = None) -> Any:
+        """Takes a value of any type: the caller checks it."""
+        self._known.append(name)
+        return self._data.pop(name, default)
+
+    def choice(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> Any:
+        """Takes one of several strings."""
+        value = self.take(name, str, default)
+        if value not in choices:
+            what = f"{self.where}: '{self.key(name)}' is not one that zoo knows."
+            raise self.error(what, expected=" | ".join(choices), received=repr(value), fix=close_matches(value, choices))
+        return value
+
+    def strings(self, name: str, default: Any = _REQUIRED) -> tuple[str, ...]:
+        """Takes a list of strings."""
+        value = self.take(name, list, default)
+        if not all(isinstance(v, str) for v in value):
+            self.fail(name, "a list of strings", value)
+        return tuple(value)
+
+    def numbers(self, name: str, default: Any = _REQUIRED, whole: bool = False) -> tuple[Any, ...]:
+        """Takes a list of numbers (of whole ones, where asked)."""
+        value = self.take(name, list, default)
+        kinds = (int,) if whole else (int, float)
+        if not all(isinstance(v, kinds) and not isinstance(v, bool) for v in value):
+            self.fail(name, f"a list of {'whole ' if whole else ''}numbers", value)
+        return tuple(value)
+
+    @contextmanager
+    def table(self, name: str, required: bool = False) -> Iterator["Table"]:
+        """A table inside this one; on leaving it, every key must have been taken."""
+        inner = Table(self.take(name, dict, _REQUIRED if required else {}), self.where, self.error, self.key(name))
+        yield inner
+        inner.close()
+
+    def tables(self, name: str, read: Callable[["Table"], T]) -> tuple[T, ...]:
+        """Reads an array of tables, each by ``read``."""
+        value = self.take(name, list, [])
+        if not all(isinstance(v, dict) for v in value):
+            self.fail(name, f"tables, each headed [[{name}]]", value)
+        out = []
+        for i, data in enumerate(value):
+            inner = Table(data, self.where, self.error, f"{self.key(name)}[{i}]")
+            out.append(read(inner))
+            inner.close()
+        return tuple(out)
+
+    def fail(self, name: str, expected: str, received: Any, fix: str | None = None) -> None:
+        """Raises the error for a value that does not fit."""
+        what = f"{self.where}: '{self.key(name)}' has the wrong value."
+        raise self.error(what, expected=expected, received=repr(received), fix=fix)
+
+    def close(self) -> None:
+        """Raises if a key was not taken."""
+        for name in self._data:
+            what = f"{self.where}: unknown key '{self.key(name)}'."
+            raise self.error(what, fix=close_matches(name, self._known))
+
+
+def read(file: Path, error: type[ZooError]) -> Table:
+    """Reads a TOML file into a strict table.
+
+    Raises:
+        ZooError: of class ``error``, if the file is missing, not UTF-8, or not TOML.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        what = f"There is no file {file}."
+        raise error(what, fix="Check the path.") from None
+    except (OSError, UnicodeDecodeError) as reason:
+        what = f"{file} cannot be read: {reason}."
+        raise error(what, expected="a UTF-8 text file") from None
+    return parse(text, str(file), error)
+
+
+def parse(text: str, where: str, error: type[ZooError]) -> Table:
+    """Parses TOML text into a strict table, and checks its ``schema``."""
+    try:
+        table = Table(tomllib.loads(text), where, error)
+    except tomllib.TOMLDecodeError as reason:
+        what = f"{where} is not valid TOML: {reason}."
+        raise error(what, fix="Mend the line that it names.") from None
+    schema = table.take("schema", int)
+    if schema != 1:
+        what = f"{where} has a schema that this zoo does not know."
+        raise error(what, expected="schema = 1", received=f"schema = {schema}", fix="Use the zoo that wrote it, or a newer one.")
+    return table
