@@ -48,8 +48,8 @@ class Dataset(ABC):
     """Examples by index, with their targets and digests.
 
     ``source`` is what the user named; ``kind`` says what an example is; ``skipped`` lists what ``--skip-bad`` left out;
-    ``notes`` are lines for the user (ignored files, 16-bit images scaled, ...); ``sides`` gives each example's side where
-    the data came split already, else ``None``.
+    ``notes`` are lines for the user (ignored files, 16-bit images scaled, ...); ``sides`` gives each example's side
+    where the data came split already, else ``None``.
     """
 
     source: str
@@ -73,7 +73,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def native_shape(self) -> tuple[int, ...] | None:
-        """The shape that all examples have as stored (images: height, width, channels), or ``None`` where they differ."""
+        """The shape that all have as stored (images: height, width, channels), or ``None`` where they differ."""
 
     @abstractmethod
     def batch(self, indices: Sequence[int] | np.ndarray, form: InputForm) -> np.ndarray:

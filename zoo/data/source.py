@@ -1,0 +1,118 @@
+"""Whatever the user names, as a data set."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.arrays import ArrayData
+from zoo.data.dataset import Dataset
+from zoo.data.npz import read_npz
+from zoo.data.targets import check_asked
+from zoo.errors import DataError, close_matches
+
+BUILTIN: dict[str, dict[str, type]] = {
+    "digits": {},
+    "characters": {"examples": int, "seed": int, "size": int},
+}
+"""The built-in data, and the arguments that each takes after a colon."""
+
+
+def open_data(
+    source: "str | Path | Dataset | tuple[np.ndarray, np.ndarray | None]",
+    *,
+    skip_bad: bool = False,
+    target: str = "auto",
+    label_column: str | Sequence[str] | None = None,
+    path_column: str | None = None,
+    text_column: str | None = None,
+    feature_columns: Sequence[str] | None = None,
+) -> Dataset:
+    """Open a data set, whatever it is kept in.
+
+    Args:
+        source: A folder of class folders, or of images; a ``.csv``; an ``.npz``; a pair of arrays ``(x, y)``, or a data
+            set, returned as it is; or a built-in name, ``digits`` or ``characters``, with arguments after a colon:
+            ``characters:examples=20000,seed=3``. A file of such a name is written ``./digits``.
+        skip_bad: Leave out image files that cannot be read, instead of stopping.
+        target: ``auto``, or what is to be predicted: ``classes``, ``labels``, ``numbers``, ``none``.
+        label_column: The column, or columns, of a CSV to be predicted.
+        path_column: The column of a CSV that holds image paths, relative to the CSV's folder.
+        text_column: The column of a CSV that holds texts.
+        feature_columns: The columns of a CSV that hold numeric features.
+
+    Returns:
+        The data set, every file of which has been read once.
+
+    Raises:
+        DataError: It is not there, is none of these, or holds what cannot be read.
+
+    Example:
+        >>> data = open_data((np.zeros((2, 8, 8), np.uint8), ["no", "yes"]))
+        >>> len(data), data.kind, data.classes
+        (2, 'image', ('no', 'yes'))
+    """
+    check_asked(target)
+    columns = {
+        "label_column": label_column,
+        "path_column": path_column,
+        "text_column": text_column,
+        "feature_columns": feature_columns,
+    }
+    if isinstance(source, Dataset):
+        _no_columns(columns, "a data set that is open already")
+        return source
+    if isinstance(source, tuple):
+        _no_columns(columns, "arrays")
+        return _pair(source, target)
+    name, _, arguments = str(source).partition(":")
+    if isinstance(source, str) and name in BUILTIN:
+        _no_columns(columns, "built-in data")
+        return _builtin(source, name, arguments, target)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise _missing(path)
+    if path.suffix.lower() == ".npz":
+        _no_columns(columns, "an .npz")
+        return read_npz(path, target=target)
+    what = f"'{path}' is not a kind of data that can be read."
+    raise DataError(what, expected="a folder, a .csv, an .npz, or a built-in name", fix=close_matches(name, BUILTIN))
+
+
+def _no_columns(columns: dict[str, object], of: str) -> None:
+    for name, value in columns.items():
+        if value is not None:
+            what = f"{name}={value!r} was given for {of}, which has no columns."
+            raise DataError(what, fix="Leave it out: it belongs to a .csv.")
+
+
+def _pair(source: tuple, target: str) -> Dataset:
+    if len(source) != 2:
+        what = "A tuple of another length than two was given as data."
+        raise DataError(what, expected="(x, y); y may be None", received=f"{len(source)} items")
+    x, y = source
+    return ArrayData(np.asarray(x), None if y is None else np.asarray(y), target=target)
+
+
+def _builtin(source: str, name: str, arguments: str, target: str) -> Dataset:
+    known, given = BUILTIN[name], {}
+    for argument in arguments.split(",") if arguments else []:
+        key, _, value = (part.strip() for part in argument.partition("="))
+        if key not in known:
+            what = f"{source!r}: the built-in data '{name}' has no argument {key!r}."
+            raise DataError(what, fix=close_matches(key, known) if known else f"It takes none: write '{name}'.")
+        try:
+            given[key] = known[key](value)
+        except ValueError as error:
+            what = f"{source!r}: the argument {key} is not of its type."
+            raise DataError(what, expected="a whole number", received=repr(value)) from error
+    x, y, classes = importlib.import_module(f"zoo.data.builtin.{name}").load(**given)
+    return ArrayData(x, y, classes=classes, target=target, source=source)
+
+
+def _missing(path: Path) -> DataError:
+    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    where = "" if path.parent.is_dir() else f" Nor is there a folder '{path.parent}'."
+    known = [*(name for name in siblings if not name.startswith(".")), *BUILTIN]
+    return DataError(f"There is no file or folder '{path}'.{where}", fix=close_matches(path.name, known))
