@@ -1,0 +1,64 @@
+"""Every call in the documentation exists: names, arguments, commands, options, recipes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.pages import DOCS, ROOT, blocks, command_faults, commands, missing_names, sections
+from zoo.commands import main
+
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
+
+
+def found(language):
+    return [
+        pytest.param(block.code, id=f"{page.name}:{block.line}")
+        for page in PAGES
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.language == language
+    ]
+
+
+@pytest.mark.parametrize("code", found("python"))
+def test_python_names_only_what_exists(code):
+    assert missing_names(code) == []
+
+
+@pytest.mark.parametrize("code", found("sh"))
+def test_commands_name_only_what_exists(code):
+    assert [fault for words in commands(code) for fault in command_faults(words, main)] == []
+
+
+@pytest.mark.parametrize("section", sections((DOCS / "chapter.md").read_text(encoding="utf-8")), ids=lambda s: s.label)
+@pytest.mark.slow
+def test_the_chapters_calls_run(section, tmp_path):
+    for block in section.blocks:
+        for argv in _runnable(block):
+            done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=280)
+            assert done.returncode == 0, f"{block.code}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+def _runnable(block):
+    if block.language == "python":
+        return [[sys.executable, "-c", block.code]]
+    if block.language == "sh":
+        return [[sys.executable, str(ROOT / "cli.py"), *words[1:]] for words in commands(block.code)]
+    return []
+
+
+def test_the_checks_see_a_wrong_name():
+    assert missing_names("import zoo\nzoo.no_such_thing()") == ["zoo.no_such_thing"]
+    assert missing_names("import zoo\nzoo.freeze(net, up_to='block1')") == ["zoo.freeze(up_to=...)"]
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("zoo finetoone glyphs digits", "no command 'finetoone'"),
+        ("zoo finetune glyphs digits --frozen all", "`finetune` has no option --frozen"),
+        ("zoo finetune glyphs digits --augment wild", "--augment does not take 'wild'"),
+    ],
+)
+def test_the_checks_see_a_wrong_command(line, fault):
+    assert command_faults(line.split(), main) == [fault]
