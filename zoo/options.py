@@ -1,0 +1,151 @@
+"""The flags of ``zoo finetune``, which are edits of a recipe; and the stages that a recipe without any gets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from .errors import RecipeError
+from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart, parse_recipe, recipe_text
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of ``zoo finetune``, and the keyword arguments of :func:`zoo.finetune`: what is ``None`` was not given."""
+
+    seed: int | None = None
+    cut: str | None = None
+    from_scratch: bool | None = None
+    val: float | None = None
+    test: float | str | None = None
+    limit_per_class: int | None = None
+    augment: str | tuple[dict[str, Any], ...] | None = None
+    batch_size: int | None = None
+    class_weights: str | dict[str, float] | None = None
+    target: str | None = None
+    label_column: tuple[str, ...] | None = None
+    path_column: str | None = None
+    text_column: str | None = None
+    feature_columns: tuple[str, ...] | None = None
+    skip_bad: bool | None = None
+    hidden: tuple[int, ...] | None = None
+    activation: str | None = None
+    dropout: float | None = None
+    loss: str | None = None
+    label_smoothing: float | None = None
+    precision: str | None = None
+    threads: int | None = None
+    device: str | None = None
+    freeze: str | None = None
+    head_epochs: int | None = None
+    head_learning_rate: float | None = None
+    epochs: int | None = None
+    optimizer: str | dict[str, Any] | None = None
+    learning_rate: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    weight_decay: float | None = None
+    clipnorm: float | None = None
+    clipvalue: float | None = None
+    global_clipnorm: float | None = None
+    layer_decay: float | None = None
+    batch_norm: str | dict[str, str] | None = None
+    patience: int | None = None
+
+
+_PART_OF = {
+    **dict.fromkeys(("cut", "from_scratch"), "model"),
+    **dict.fromkeys(
+        (
+            "val", "test", "limit_per_class", "augment", "batch_size", "class_weights", "target", "label_column",
+            "path_column", "text_column", "feature_columns", "skip_bad",
+        ),
+        "data",
+    ),
+    **dict.fromkeys(("hidden", "activation", "dropout", "loss", "label_smoothing"), "top"),
+    **dict.fromkeys(("precision", "threads", "device"), "compute"),
+}  # fmt: skip
+
+
+def with_options(recipe: Recipe, options: Options) -> Recipe:
+    """A recipe with flags over it: flags win. Where the recipe has no stages, the default ones are put in.
+
+    Raises:
+        RecipeError: if the flags contradict each other, or a value is out of range.
+    """
+    given = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) is not None}
+    if "seed" in given:
+        recipe = replace(recipe, seed=given["seed"])
+    for name in ("model", "data", "top", "compute"):
+        changes = {key: value for key, value in given.items() if _PART_OF.get(key) == name}
+        recipe = replace(recipe, **{name: replace(getattr(recipe, name), **changes)})
+    scratch = recipe.model.from_scratch
+    stages = recipe.stages or (scratch_stages() if scratch else transfer_stages(given.get("freeze")))
+    recipe = replace(recipe, stages=_edit_stages(stages, given, scratch))
+    return parse_recipe(recipe_text(recipe), "the options")
+
+
+def transfer_stages(freeze: str | None) -> tuple[StagePart, ...]:
+    """The default stages of transfer: a fresh top on frozen layers first, then the upper layers with it, more slowly.
+
+    Args:
+        freeze: The highest block that stays frozen throughout, ``all`` for every block below the top, ``none`` for no
+            block; by default the lower half.
+    """
+    head = StagePart("head", 60, {"name": "adam", "learning_rate": 1e-2}, train=("top",))
+    if freeze == FREEZE_ALL:
+        return (head,)
+    tune = StagePart(
+        "fine-tune",
+        30,
+        {"name": "adam", "learning_rate": 1e-3},
+        freeze=freeze or "half",
+        layer_decay=0.5,
+        batch_norm="fixed_statistics",
+    )
+    return (head, tune)
+
+
+def scratch_stages() -> tuple[StagePart, ...]:
+    """The default stage from random weights: everything learns, batch normalization is live."""
+    return (StagePart("scratch", 60, {"name": "adam", "learning_rate": 1e-3}, freeze=FREEZE_NONE, batch_norm="train"),)
+
+
+_OPTIMIZER_KEYS = ("learning_rate", "momentum", "nesterov", "weight_decay")
+_CLIP_KEYS = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratch: bool) -> tuple[StagePart, ...]:
+    """Stage flags: ``head_...`` go to the first of several stages, the optimizer's to the last, clipping and patience to all."""
+    if scratch and given.get("freeze") not in (None, FREEZE_NONE):
+        what = "A network from random weights has nothing worth freezing."
+        raise RecipeError(what, received=f"from_scratch with freeze = {given['freeze']!r}", fix="Leave one of them out.")
+    for key in ("head_epochs", "head_learning_rate"):
+        if key in given and (scratch or stages[0].name != "head"):
+            what = f"'{key}' is for the stage 'head', which this recipe does not have."
+            raise RecipeError(what, fix="Use 'epochs' and 'learning_rate'.")
+    edited = list(stages)
+    if "head_epochs" in given:
+        edited[0] = replace(edited[0], epochs=given["head_epochs"])
+    if "head_learning_rate" in given:
+        edited[0] = replace(edited[0], optimizer={**edited[0].optimizer, "learning_rate": given["head_learning_rate"]})
+    edited[-1] = _edit_last(edited[-1], given)
+    clips = {key: given[key] for key in _CLIP_KEYS if key in given}
+    for i, stage in enumerate(edited):
+        edited[i] = replace(stage, optimizer={**stage.optimizer, **clips})
+        if "patience" in given:
+            stopping = {**(stage.early_stopping or {"monitor": "val_loss", "min_delta": 0.0}), "patience": given["patience"]}
+            edited[i] = replace(edited[i], early_stopping=stopping)
+    return tuple(edited)
+
+
+def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
+    optimizer = given.get("optimizer")
+    if isinstance(optimizer, str):
+        optimizer = {"name": optimizer, "learning_rate": stage.optimizer.get("learning_rate", 1e-3)}
+    optimizer = {**(optimizer or stage.optimizer), **{key: given[key] for key in _OPTIMIZER_KEYS if key in given}}
+    changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm") if key in given}
+    if "layer_decay" in given:
+        changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
+    if "freeze" in given and stage.name != "head":
+        changes |= {"freeze": given["freeze"], "train": None}
+    return replace(stage, optimizer=optimizer, **changes)

@@ -1,0 +1,317 @@
+"""Recipes: everything that a run does, as strict TOML.
+
+A recipe is data. What is not written has a default; the recipe in a run folder has every default written out.
+"""
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from . import strict_toml
+from .errors import RecipeError, close_matches
+from .strict_toml import Table
+
+AUGMENTATIONS = ("none", "light", "standard", "strong")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+ENGINES = ("auto", "keras")
+TARGETS = ("auto", "classes", "labels", "numbers")
+LOSSES = ("auto", "categorical_crossentropy", "binary_crossentropy", "mean_squared_error", "mean_absolute_error", "huber")
+BATCH_NORM = ("frozen", "fixed_statistics", "train")
+#: For ``freeze``: nothing, or everything below the top.
+FREEZE_NONE, FREEZE_ALL = "none", "all"
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """``[model]``: which network, where it is cut, and whether it starts from random weights.
+
+    ``args`` are the builder's arguments, over the card's; only with ``from_scratch``.
+    """
+
+    name: str
+    cut: str | None = None
+    from_scratch: bool = False
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """``[data]``: which data, how it is split, and how it is fed.
+
+    ``val`` and ``test`` are shares of the whole; ``test = "rest"`` makes everything that is not labelled the test side,
+    and ``val`` a share of the labelled. ``limit_per_class`` counts training and validation together.
+    """
+
+    path: str
+    val: float = 0.1
+    test: float | str = 0.2
+    limit_per_class: int | None = None
+    augment: str | tuple[dict[str, Any], ...] = "none"
+    batch_size: int = 32
+    class_weights: str | dict[str, float] = "none"
+    target: str = "auto"
+    label_column: tuple[str, ...] = ()
+    path_column: str | None = None
+    text_column: str | None = None
+    feature_columns: tuple[str, ...] = ()
+    skip_bad: bool = False
+
+
+@dataclass(frozen=True)
+class TopPart:
+    """``[top]``: the fresh layers, and the loss."""
+
+    hidden: tuple[int, ...] = ()
+    activation: str = "elu"
+    dropout: float = 0.0
+    loss: str = "auto"
+    label_smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class ComputePart:
+    """``[compute]``: how it is computed. ``threads = 0`` means as many as the machine has, up to 8; the run says how many."""
+
+    engine: str = "auto"
+    precision: str = "float32"
+    threads: int = 0
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class StagePart:
+    """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen block), how fast and how long."""
+
+    name: str
+    epochs: int
+    optimizer: dict[str, Any]
+    train: tuple[str, ...] | None = None
+    freeze: str | None = None
+    layer_decay: float | None = None
+    multipliers: dict[str, float] | None = None
+    batch_norm: str | dict[str, str] = "frozen"
+    early_stopping: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe; see :func:`read_recipe` for its form in TOML."""
+
+    model: ModelPart
+    data: DataPart
+    seed: int = 0
+    top: TopPart = TopPart()
+    compute: ComputePart = ComputePart()
+    stages: tuple[StagePart, ...] = ()
+
+
+def read_recipe(source: str | os.PathLike[str]) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        source: A path, or the name of a recipe that comes with zoo, such as ``glyphs``.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: naming file and key, if the file is missing, is not TOML, or has unknown, missing or wrong keys.
+
+    Example:
+        >>> read_recipe("glyphs").model.name
+        'convnet'
+    """
+    text = os.fspath(source)
+    path = Path(text)
+    if not isinstance(source, os.PathLike) and not path.suffix and "/" not in text:
+        path = shipped_recipes().get(text, path)
+        if not path.exists():
+            what = f"There is no recipe '{text}'."
+            raise RecipeError(what, expected="a path to a .toml file, or a shipped name", fix=close_matches(text, shipped_recipes()))
+    return _read(strict_toml.read(path, RecipeError))
+
+
+def parse_recipe(text: str, where: str = "recipe") -> Recipe:
+    """Reads a recipe from TOML text; see :func:`read_recipe`."""
+    return _read(strict_toml.parse(text, where, RecipeError))
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with zoo, by name."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / "recipes").glob("*.toml"))}
+
+
+def _read(table: Table) -> Recipe:
+    seed = table.take("seed", int, 0)
+    _check(table, "seed", 0 <= seed < 2**63, "0 to 2**63 - 1", seed)
+    with table.table("model", required=True) as inner:
+        model = _read_model(inner)
+    with table.table("data", required=True) as inner:
+        data = _read_data(inner)
+    with table.table("top") as inner:
+        top = _read_top(inner)
+    with table.table("compute") as inner:
+        compute = ComputePart(
+            inner.choice("engine", ENGINES, "auto"),
+            inner.choice("precision", PRECISIONS, "float32"),
+            inner.take("threads", int, 0),
+            inner.take("device", str, "auto"),
+        )
+        _check(inner, "threads", compute.threads >= 0, "0 or more", compute.threads)
+    stages = table.tables("stage", _read_stage)
+    table.close()
+    names = [stage.name for stage in stages]
+    if len(set(names)) != len(names):
+        table.fail("stage", "stages of different names", names)
+    return Recipe(model, data, seed, top, compute, stages)
+
+
+def _check(table: Table, key: str, fits: bool, expected: str, received: Any) -> None:
+    if not fits:
+        table.fail(key, expected, received)
+
+
+def _optional_string(table: Table, key: str) -> str | None:
+    return table.take(key, str) if table.has(key) else None
+
+
+def _read_model(table: Table) -> ModelPart:
+    part = ModelPart(
+        table.take("name", str),
+        _optional_string(table, "cut"),
+        table.take("from_scratch", bool, False),
+        table.take("args", dict, {}),
+    )
+    if part.args and not part.from_scratch:
+        table.fail("args", "from_scratch = true beside it", part.args, "A pretrained network's arguments are its card's.")
+    return part
+
+
+def _read_data(table: Table) -> DataPart:
+    test = table.take_any("test", 0.2)
+    val = table.take("val", float, 0.1)
+    if not (test == "rest" or (isinstance(test, (int, float)) and not isinstance(test, bool) and 0 <= test < 1)):
+        table.fail("test", 'a share from 0 to below 1, or "rest"', test)
+    _check(table, "val", 0 <= val < 1 and (test == "rest" or val + float(test) < 1), "0 or more, and below 1 together with test", val)
+    limit = table.take("limit_per_class", int) if table.has("limit_per_class") else None
+    _check(table, "limit_per_class", limit is None or limit >= 1, "1 or more", limit)
+    if test == "rest" and limit is None:
+        table.fail("test", "a share, where no limit_per_class says what is labelled", test)
+    batch_size = table.take("batch_size", int, 32)
+    _check(table, "batch_size", batch_size >= 1, "1 or more", batch_size)
+    return DataPart(
+        path=table.take("path", str),
+        val=val,
+        test=test if isinstance(test, str) else float(test),
+        limit_per_class=limit,
+        augment=_read_augment(table),
+        batch_size=batch_size,
+        class_weights=_read_class_weights(table),
+        target=table.choice("target", TARGETS, "auto"),
+        label_column=table.strings("label_column", []),
+        path_column=_optional_string(table, "path_column"),
+        text_column=_optional_string(table, "text_column"),
+        feature_columns=table.strings("feature_columns", []),
+        skip_bad=table.take("skip_bad", bool, False),
+    )
+
+
+def _read_augment(table: Table) -> str | tuple[dict[str, Any], ...]:
+    value = table.take_any("augment", "none")
+    if isinstance(value, list) and all(isinstance(v, dict) and isinstance(v.get("name"), str) for v in value):
+        return tuple(value)
+    if value not in AUGMENTATIONS:
+        expected = f'{" | ".join(AUGMENTATIONS)}, or a list of Keras layers: [{{ name = "RandomFlip", ... }}]'
+        table.fail("augment", expected, value, close_matches(str(value), AUGMENTATIONS))
+    return value
+
+
+def _read_class_weights(table: Table) -> str | dict[str, float]:
+    value = table.take_any("class_weights", "none")
+    if isinstance(value, dict) and all(isinstance(v, (int, float)) and v >= 0 for v in value.values()):
+        return {name: float(v) for name, v in value.items()}
+    if value not in ("none", "balanced"):
+        table.fail("class_weights", "none | balanced, or a table of class = weight, 0 or more", value)
+    return value
+
+
+def _read_top(table: Table) -> TopPart:
+    part = TopPart(
+        table.numbers("hidden", [], whole=True),
+        table.take("activation", str, "elu"),
+        table.take("dropout", float, 0.0),
+        table.choice("loss", LOSSES, "auto"),
+        table.take("label_smoothing", float, 0.0),
+    )
+    _check(table, "hidden", all(n >= 1 for n in part.hidden), "widths of 1 or more", list(part.hidden))
+    _check(table, "dropout", 0 <= part.dropout < 1, "0 to below 1", part.dropout)
+    _check(table, "label_smoothing", 0 <= part.label_smoothing < 1, "0 to below 1", part.label_smoothing)
+    return part
+
+
+def _read_stage(table: Table) -> StagePart:
+    optimizer = table.take("optimizer", dict)
+    _check(table, "optimizer", isinstance(optimizer.get("name"), str), '{ name = "adam", learning_rate = 1e-3 }', optimizer)
+    train = table.strings("train") if table.has("train") else None
+    freeze = _optional_string(table, "freeze")
+    if (train is None) == (freeze is None):
+        table.fail("train", "either train (the blocks that learn) or freeze (the highest frozen block)", train)
+    multipliers = table.take("multipliers", dict) if table.has("multipliers") else None
+    decay = table.take("layer_decay", float) if table.has("layer_decay") else None
+    _check(table, "layer_decay", decay is None or 0 < decay <= 1, "above 0, at most 1", decay)
+    if decay is not None and multipliers is not None:
+        table.fail("multipliers", "either layer_decay or multipliers", multipliers)
+    epochs = table.take("epochs", int)
+    _check(table, "epochs", epochs >= 1, "1 or more", epochs)
+    return StagePart(
+        name=table.take("name", str),
+        epochs=epochs,
+        optimizer=optimizer,
+        train=train,
+        freeze=freeze,
+        layer_decay=decay,
+        multipliers=multipliers,
+        batch_norm=_read_batch_norm(table),
+        early_stopping=_read_early_stopping(table),
+    )
+
+
+def _read_batch_norm(table: Table) -> str | dict[str, str]:
+    value = table.take_any("batch_norm", "frozen")
+    modes = list(value.values()) if isinstance(value, dict) else [value]
+    wrong = [mode for mode in modes if mode not in BATCH_NORM]
+    if wrong:
+        expected = f"{' | '.join(BATCH_NORM)}, or a table of block = mode"
+        table.fail("batch_norm", expected, value, close_matches(str(wrong[0]), BATCH_NORM))
+    return value
+
+
+def _read_early_stopping(table: Table) -> dict[str, Any] | None:
+    if not table.has("early_stopping"):
+        return None
+    with table.table("early_stopping") as inner:
+        stopping = {
+            "monitor": inner.take("monitor", str, "val_loss"),
+            "patience": inner.take("patience", int, 5),
+            "min_delta": inner.take("min_delta", float, 0.0),
+        }
+        _check(inner, "patience", stopping["patience"] >= 1, "1 or more", stopping["patience"])
+    return stopping
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as TOML text, every default written out; :func:`parse_recipe` gives it back."""
+    import tomli_w
+
+    data: dict[str, Any] = {"schema": 1, "seed": recipe.seed}
+    for name in ("model", "data", "top", "compute"):
+        data[name] = _plain(getattr(recipe, name))
+    data["stage"] = [_plain(stage) for stage in recipe.stages]
+    return tomli_w.dumps(data)
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    """A part as a table; what is ``None`` or an empty table is left out: TOML has no word for it."""
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items() if v is not None and v != {}}
