@@ -3,10 +3,13 @@
 import subprocess
 import sys
 
+import keras
 import pytest
 
 from tests.docs.pages import DOCS, ROOT, blocks, command_faults, commands, missing_names, sections
 from zoo.commands import main
+from zoo.errors import RecipeError
+from zoo.recipe import parse_recipe
 
 PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
 
@@ -28,6 +31,29 @@ def test_python_names_only_what_exists(code):
 @pytest.mark.parametrize("code", found("sh"))
 def test_commands_name_only_what_exists(code):
     assert [fault for words in commands(code) for fault in command_faults(words, main)] == []
+
+
+@pytest.mark.parametrize("code", found("toml"))
+def test_recipes_are_recipes(code):
+    assert recipe_of(code).stages
+
+
+@pytest.mark.parametrize("code", found("toml"))
+def test_optimizers_in_recipes_are_keras_s_with_its_arguments(code):
+    for stage in recipe_of(code).stages:
+        assert isinstance(made(keras.optimizers, stage.optimizer), keras.optimizers.Optimizer)
+
+
+def recipe_of(code):
+    """A whole recipe, or one of which the page shows only the stages."""
+    whole = code if "schema" in code else f'schema = 1\nmodel.name = "glyphs"\ndata.path = "digits"\n{code}'
+    return parse_recipe(whole)
+
+
+def made(module, table):
+    arguments = {k: made(keras.optimizers.schedules, v) if isinstance(v, dict) else v for k, v in table.items()}
+    known = {name.lower(): value for name, value in vars(module).items()}
+    return known[arguments.pop("name").lower()](**arguments)
 
 
 @pytest.mark.parametrize("section", sections((DOCS / "chapter.md").read_text(encoding="utf-8")), ids=lambda s: s.label)
@@ -62,3 +88,8 @@ def test_the_checks_see_a_wrong_name():
 )
 def test_the_checks_see_a_wrong_command(line, fault):
     assert command_faults(line.split(), main) == [fault]
+
+
+def test_the_checks_see_a_wrong_recipe():
+    with pytest.raises(RecipeError, match="epoch"):
+        recipe_of('[[stage]]\nname = "head"\ntrain = ["top"]\nepoch = 3\noptimizer = { name = "adam" }')
