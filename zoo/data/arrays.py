@@ -27,6 +27,7 @@ class ArrayData(Dataset):
         classes: The classes that whole numbers index, or the names of y's columns.
         target: ``auto``, or what y is said to be: ``classes``, ``labels``, ``numbers``, ``none``.
         kind: What the examples are, where it shall not be found from the rank.
+        names: How the examples are named in reports; ``row 17``, counted from 0, where left out.
         source: How the data is named in reports.
 
     Raises:
@@ -46,6 +47,7 @@ class ArrayData(Dataset):
         classes: Sequence[str] | None = None,
         target: str = "auto",
         kind: Kind | None = None,
+        names: Sequence[str] | None = None,
         source: str = "arrays",
     ):
         x = _checked(np.asarray(x))
@@ -55,6 +57,7 @@ class ArrayData(Dataset):
         if self.kind == "image":
             x, notes = _images(x)
         self.x = x
+        self._names = names
         self.target, found = find_target(y, len(x), asked=target, names=classes)
         self.notes = (*notes, *found)
         self._decoded = Decoded(lambda index, form: fit_image(_pixels(self.x[index]), form))
@@ -64,8 +67,8 @@ class ArrayData(Dataset):
         return len(self.x)
 
     def name_of(self, index: int) -> str:
-        """``row 17``, counted from 0."""
-        return f"row {int(index)}"
+        """The name that was given, else ``row 17``."""
+        return self._names[int(index)] if self._names else f"row {int(index)}"
 
     def digest(self, index: int) -> str:
         """The SHA-256 (hex) of one example: its type, shape and values; of a text, its UTF-8."""
@@ -101,29 +104,42 @@ class ArrayData(Dataset):
 
 
 def _checked(x: np.ndarray) -> np.ndarray:
-    if x.dtype.kind not in "biufUS":
+    if x.dtype.kind == "O" and x.ndim == 1 and all(isinstance(text, str) for text in x):
+        kind = "U"
+    else:
+        kind = x.dtype.kind
+    if kind not in "biufUS":
         what = "The examples x are neither numbers nor strings."
         raise DataError(what, received=str(x.dtype), fix="Store them as a plain array, all of one shape.")
     if x.ndim == 0 or x.size == 0:
         what = "The examples x are empty."
         raise DataError(what, expected="at least one example", received=f"shape {x.shape}")
-    if x.dtype.kind in "US":
+    if kind in "US":
         if x.ndim != 1:
             what = "The texts x have more than one dimension."
             raise DataError(what, expected="one string for each example", received=f"shape {x.shape}")
-        return np.char.decode(x, "utf-8") if x.dtype.kind == "S" else x
+        return _decoded_texts(x) if kind == "S" else x
     if x.ndim == 1:
         x = x[:, None]
     if x.dtype.kind == "f":
-        bad = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        bad = ~(np.abs(x) <= np.finfo(np.float32).max).reshape(len(x), -1).all(axis=1)
         if bad.any():
-            what = f"{int(bad.sum())} examples hold NaN or infinity, the first is row {int(bad.argmax())}."
+            some = "1 example holds" if bad.sum() == 1 else f"{int(bad.sum())} examples hold"
+            what = f"{some} NaN, infinity or what float32 cannot hold; the first is row {int(bad.argmax())}."
             raise DataError(what, fix="Fill the values in, or leave those examples out.")
     return x
 
 
+def _decoded_texts(x: np.ndarray) -> np.ndarray:
+    try:
+        return np.char.decode(x, "utf-8")
+    except UnicodeDecodeError as error:
+        what = "The texts x are bytes that are not UTF-8."
+        raise DataError(what, received=str(error), fix="Store them as strings.") from error
+
+
 def _kind(x: np.ndarray) -> Kind:
-    if x.dtype.kind == "U":
+    if x.dtype.kind in "UO":
         return "text"
     if x.ndim == 3 or (x.ndim == 4 and x.shape[3] in (1, 3, 4)):
         return "image"

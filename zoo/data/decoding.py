@@ -23,7 +23,7 @@ BOMB_FLOOR = 4_000_000
 MAX_BYTES = 512 * 2**20
 """A file larger than this is not even read."""
 
-_READERS = {
+_READERS: dict[str, Callable[..., ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": PngImagePlugin.PngImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
@@ -93,13 +93,28 @@ def decode(content: bytes) -> np.ndarray:
     Raises:
         UnreadableImage: The bytes are not an accepted image, are damaged, or announce too many pixels.
     """
+    return decode_and_tell(content)[0]
+
+
+def decode_and_tell(content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
+    """What `decode` returns, and what it had to do for it: ``16-bit grey, scaled to 0 to 255`` and the like."""
     with strict_pillow():
         image = _open(content)
         try:
+            frames = getattr(image, "n_frames", 1)
             image.load()
-            return _pixels(_upright(image))
+            upright = _upright(image)
+            pixels = _pixels(upright)
         except _FAULTS as error:
             raise UnreadableImage(_reason(error)) from error
+    told = {
+        "16-bit grey, scaled to 0 to 255": image.mode.startswith("I"),
+        "CMYK, converted to RGB without its colour profile": image.mode == "CMYK",
+        "transparent, laid over white": image.has_transparency_data,
+        "turned upright by their EXIF orientation": upright is not image,
+        "animated: the first frame is used": frames > 1,
+    }
+    return pixels, tuple(text for text, true in told.items() if true)
 
 
 @contextmanager
@@ -137,8 +152,7 @@ def _open(content: bytes) -> ImageFile.ImageFile:
         raise UnreadableImage(what)
     try:
         # Not Image.open, whose own check for bombs depends on a global of the user's and warns before we could refuse.
-        reader: Callable[[io.BytesIO], ImageFile.ImageFile] = _READERS[found]
-        image = reader(io.BytesIO(content))
+        image = _READERS[found](io.BytesIO(content))
     except _FAULTS as error:
         raise UnreadableImage(_reason(error)) from error
     _refuse_bomb(*image.size, len(content))

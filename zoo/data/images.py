@@ -1,6 +1,7 @@
 """Images as a network takes them: the one implementation, for training, evaluation and prediction."""
 
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 import PIL
@@ -54,7 +55,11 @@ def read_image(source: str | Path | bytes, form: InputForm) -> np.ndarray:
 def read_bytes(path: str | Path) -> bytes:
     """A file's bytes, or an `UnreadableImage` that says why not."""
     try:
-        if Path(path).stat().st_size > MAX_BYTES:
+        status = Path(path).stat()
+        if not S_ISREG(status.st_mode):
+            what = "it is not a regular file"
+            raise UnreadableImage(what)
+        if status.st_size > MAX_BYTES:
             what = f"the file is larger than {MAX_BYTES // 2**20} MiB"
             raise UnreadableImage(what)
         return Path(path).read_bytes()

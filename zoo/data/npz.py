@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.arrays import ArrayData
+from zoo.data.naming import naming
 from zoo.errors import DataError, close_matches
 
 KEYS = ("x", "y", "classes")
@@ -40,11 +41,8 @@ def read_npz(path: str | Path, *, target: str = "auto") -> ArrayData:
         what = f"'{path}' cannot be read as an .npz file."
         raise DataError(what, received=str(error) or type(error).__name__) from error
     classes = [str(name) for name in arrays["classes"].ravel()] if "classes" in arrays else None
-    try:
+    with naming(path):
         return ArrayData(arrays["x"], arrays.get("y"), classes=classes, target=target, source=str(path))
-    except DataError as error:
-        what = f"'{path}': {error}"
-        raise DataError(what) from error
 
 
 def _claims(path: str | Path) -> list[str]:

@@ -3,12 +3,16 @@
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from zoo.data.arrays import ArrayData
 from zoo.data.dataset import Dataset
+from zoo.data.decoding import image_format
+from zoo.data.folder import read_folder
 from zoo.data.npz import read_npz
+from zoo.data.table import read_table
 from zoo.data.targets import check_asked
 from zoo.errors import DataError, close_matches
 
@@ -54,7 +58,7 @@ def open_data(
         (2, 'image', ('no', 'yes'))
     """
     check_asked(target)
-    columns = {
+    columns: dict[str, Any] = {
         "label_column": label_column,
         "path_column": path_column,
         "text_column": text_column,
@@ -73,14 +77,27 @@ def open_data(
     path = Path(source).expanduser()
     if not path.exists():
         raise _missing(path)
+    if path.is_dir():
+        _no_columns(columns, "a folder")
+        return read_folder(path, skip_bad=skip_bad, target=target)
     if path.suffix.lower() == ".npz":
         _no_columns(columns, "an .npz")
         return read_npz(path, target=target)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return read_table(path, skip_bad=skip_bad, target=target, **columns)
     what = f"'{path}' is not a kind of data that can be read."
-    raise DataError(what, expected="a folder, a .csv, an .npz, or a built-in name", fix=close_matches(name, BUILTIN))
+    raise DataError(what, expected="a folder, a .csv, an .npz, or a built-in name", received=_looks(path))
 
 
-def _no_columns(columns: dict[str, object], of: str) -> None:
+def _looks(path: Path) -> str:
+    with path.open("rb") as file:
+        found = image_format(file.read(32))
+    if found:
+        return f"one {found} image; zoo predict takes single files"
+    return f"a file with the extension {path.suffix!r}" if path.suffix else "a file without extension"
+
+
+def _no_columns(columns: dict[str, Any], of: str) -> None:
     for name, value in columns.items():
         if value is not None:
             what = f"{name}={value!r} was given for {of}, which has no columns."

@@ -116,8 +116,9 @@ def _check(data: Dataset, val: float, test: float | Rest, limit: int | None) -> 
         what = "limit_per_class is too small."
         raise DataError(what, expected="1 or more", received=str(limit))
     if data.target.kind == "classes" and len(data.classes) < 2:
-        what = f"'{data.source}' has one class only, {data.classes[0]!r}: there is nothing to tell apart."
-        raise DataError(what, expected="two classes or more", fix="Add examples of another class.")
+        what = f"'{data.source}' has one class only, {', '.join(data.classes)!r}: there is nothing to tell apart."
+        fix = "Add examples of another class, or open it with target='none'."
+        raise DataError(what, expected="two classes or more", fix=fix)
 
 
 def _draw(seed: int, digest: str) -> _Draw:

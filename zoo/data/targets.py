@@ -142,7 +142,8 @@ def _classes(y: np.ndarray, names: Sequence[str] | None) -> Target:
 
 
 def _columns(y: np.ndarray, kind: str, names: Sequence[str] | None) -> Target:
-    values = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
+    with np.errstate(over="ignore"):  # told below
+        values = (y[:, None] if y.ndim == 1 else y).astype(np.float32)
     if not np.isfinite(values).all():
         what = "A target is too large for float32."
         raise DataError(what, fix="Scale the targets.")

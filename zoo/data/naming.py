@@ -1,0 +1,17 @@
+"""Errors that name the file they are about."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.errors import DataError
+
+
+@contextmanager
+def naming(source: str | Path) -> Iterator[None]:
+    """Within it, every `DataError` begins with the source's name."""
+    try:
+        yield
+    except DataError as error:
+        what = f"'{source}': {error}"
+        raise DataError(what) from error
