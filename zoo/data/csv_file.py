@@ -79,7 +79,7 @@ def read_csv(path: str | Path) -> Table:
         try:
             rows = list(enumerate(lines, 1))
         except csv.Error as error:
-            what = f"Row {lines.line_num} cannot be read as CSV."
+            what = f"Line {lines.line_num} cannot be read as CSV."
             raise DataError(what, received=str(error)) from error
         rows = [(number, row) for number, row in rows if any(cell.strip() for cell in row)]
         if len(rows) < 2:

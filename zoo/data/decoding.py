@@ -110,8 +110,8 @@ def decode_and_tell(content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
     told = {
         "16-bit grey, scaled to 0 to 255": image.mode.startswith("I"),
         "CMYK, converted to RGB without its colour profile": image.mode == "CMYK",
-        "transparent, laid over white": image.has_transparency_data,
-        "turned upright by their EXIF orientation": upright is not image,
+        "with transparency, laid over white": image.has_transparency_data,
+        "turned upright, as EXIF says": upright is not image,
         "animated: the first frame is used": frames > 1,
     }
     return pixels, tuple(text for text, true in told.items() if true)
@@ -187,6 +187,9 @@ def _pixels(image: Image.Image) -> np.ndarray:
         return _sixteen_bit(image)
     if image.mode in ("LA", "La"):
         return over_white(np.asarray(image.convert("LA")))
+    if image.mode == "CMYK" and "adobe" not in image.info:
+        # Pillow takes every CMYK JPEG as inverted, which is Adobe's way, and only its marker tells.
+        image = image.point(lambda ink: 255 - ink)
     grey = image.mode in ("1", "L")
     if image.has_transparency_data:
         pixels = over_white(np.asarray(image.convert("RGBA")))

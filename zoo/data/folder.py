@@ -55,11 +55,13 @@ def read_folder(path: str | Path, *, skip_bad: bool = False, target: str = "auto
     given: list[Side | None] = [entry.side for entry in entries]
     sides = given if any(given) else None
     if entries[0].label is None:
-        asked = no_target(len(entries)) if target != "classes" else None
-        if asked is None:
+        if target == "classes":
             what = f"The folder '{path}' has no class folders."
             raise DataError(what, expected="a folder of images for each class")
-        return ImageFiles(str(path), entries, seen, asked, skipped=bad, notes=notes, sides=sides)
+        why = "as was asked" if target == "none" else "they are in no class folders"
+        notes.append(f"The images are unlabelled: {why}.")
+        unlabelled = no_target(len(entries))
+        return ImageFiles(str(path), entries, seen, unlabelled, skipped=bad, notes=notes, sides=sides)
     found, more = find_target(np.array([entry.label for entry in entries]), len(entries))
     return ImageFiles(str(path), entries, seen, found, skipped=bad, notes=[*notes, *more], sides=sides)
 
@@ -83,6 +85,8 @@ def _listed(root: Path, target: str, notes: list[str]) -> tuple[list[ImageEntry]
         if side and not classes:
             notes.append(f"The folder '{shown_name(part.name)}' is empty.")
         folders[side] = sorted({shown_name(name) for name in classes})
+        if len(folders[side]) < len(classes):
+            notes.append("Folders whose names differ only in their Unicode form are taken as one class.")
         for name, folder in classes.items():
             files = _images(folder, notes)
             entries += [ImageEntry(file, _relative(file, root), shown_name(name), side) for file in files]
@@ -127,7 +131,7 @@ def _check_classes(
 
 def _mention_strays(part: Path, root: Path, side: Side | None, notes: list[str]) -> None:
     """Images beside the class folders belong to none."""
-    strays = [file for file in _entries(part) if not file.is_dir() and _is_image(file)]
+    strays = [file for file in _entries(part) if not os.path.isdir(file) and _is_image(file)]
     if strays and side is not None and not _subfolders(part):
         what = f"'{part}' holds images without class folders, unlike the other sides."
         raise DataError(what, fix="Move them into a folder for each class, or elsewhere: zoo predict labels them.")
@@ -138,7 +142,7 @@ def _mention_strays(part: Path, root: Path, side: Side | None, notes: list[str])
     classes = _subfolders(part)
     if len(classes) == 1:
         (only,) = classes.values()
-        if _subfolders(only) and not any(_is_image(file) for file in _entries(only) if not file.is_dir()):
+        if _subfolders(only) and not any(_is_image(file) for file in _entries(only) if not os.path.isdir(file)):
             notes.append(
                 f"All images are one class, '{shown_name(only.name)}'. If its folders are classes, open '{only}'."
             )
@@ -163,7 +167,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], notes: list[str]) ->
         notes.append(f"The link '{shown_name(folder)}' leads back to a folder that it is in: not followed.")
         return
     for file in _entries(folder):
-        if file.is_dir():
+        if os.path.isdir(file):
             yield from _walk(file, (*above, here), notes)
         else:
             yield file
@@ -179,7 +183,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> dict[str, Path]:
-    return {file.name: file for file in _entries(folder) if file.is_dir()}
+    return {file.name: file for file in _entries(folder) if os.path.isdir(file)}
 
 
 def _is_image(file: Path) -> bool:

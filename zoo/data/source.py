@@ -1,6 +1,7 @@
 """Whatever the user names, as a data set."""
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 
 from zoo.data.arrays import ArrayData
 from zoo.data.dataset import Dataset
-from zoo.data.decoding import image_format
+from zoo.data.decoding import UnreadableImage, image_format
 from zoo.data.folder import read_folder
+from zoo.data.images import read_bytes
 from zoo.data.npz import read_npz
 from zoo.data.table import read_table
 from zoo.data.targets import check_asked
@@ -74,8 +76,8 @@ def open_data(
     if isinstance(source, str) and name in BUILTIN:
         _no_columns(columns, "built-in data")
         return _builtin(source, name, arguments, target)
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(source))
+    if not os.path.exists(path):
         raise _missing(path)
     if path.is_dir():
         _no_columns(columns, "a folder")
@@ -90,8 +92,10 @@ def open_data(
 
 
 def _looks(path: Path) -> str:
-    with path.open("rb") as file:
-        found = image_format(file.read(32))
+    try:
+        found = image_format(read_bytes(path)[:32])
+    except UnreadableImage as error:
+        return str(error)
     if found:
         return f"one {found} image; zoo predict takes single files"
     return f"a file with the extension {path.suffix!r}" if path.suffix else "a file without extension"
@@ -129,7 +133,9 @@ def _builtin(source: str, name: str, arguments: str, target: str) -> Dataset:
 
 
 def _missing(path: Path) -> DataError:
-    siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    where = "" if path.parent.is_dir() else f" Nor is there a folder '{path.parent}'."
+    try:
+        siblings, where = os.listdir(path.parent), ""
+    except OSError:  # the path's folder is missing too, and that is the news
+        siblings, where = [], f" Nor is there a folder '{path.parent}'."
     known = [*(name for name in siblings if not name.startswith(".")), *BUILTIN]
     return DataError(f"There is no file or folder '{path}'.{where}", fix=close_matches(path.name, known))

@@ -1,5 +1,6 @@
 """A CSV as a data set: of images, of numeric features, or of texts."""
 
+import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -176,8 +177,7 @@ def _holds_paths(table: Table, column: str) -> bool:
         return False
     if all(Path(cell).suffix.lower() in EXTENSIONS for cell in cells):
         return True
-    some = cells[:20]
-    return all(len(cell) < 1000 and (table.path.parent / cell).is_file() for cell in some)
+    return all(os.path.isfile(table.path.parent / cell) for cell in cells[:20])
 
 
 def _holds_text(table: Table, column: str) -> bool:
@@ -194,9 +194,9 @@ def _target(
     """The stored targets, the names of their columns, what kind they are said to be, and notes."""
     if target == "none" or not labels:
         return None, None, target, []
-    if len(labels) > 1:
+    column, *others = labels
+    if others:
         return np.array([table.numbers(column) for column in labels]).T, labels, target, []
-    column = labels[0]
     cells = [unicodedata.normalize("NFC", cell) for cell in table.cells(column)]
     numeric = table.numeric(column)
     mark = next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), None)
