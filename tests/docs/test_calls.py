@@ -9,6 +9,7 @@ import pytest
 from tests.docs.pages import DOCS, ROOT, blocks, command_faults, commands, missing_names, sections
 from zoo.commands import main
 from zoo.errors import RecipeError
+from zoo.layers import augmentation, optimizer
 from zoo.recipe import parse_recipe
 
 PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md"]
@@ -35,25 +36,20 @@ def test_commands_name_only_what_exists(code):
 
 @pytest.mark.parametrize("code", found("toml"))
 def test_recipes_are_recipes(code):
-    assert recipe_of(code).stages
+    assert recipe_of(code).model.name
 
 
 @pytest.mark.parametrize("code", found("toml"))
-def test_optimizers_in_recipes_are_keras_s_with_its_arguments(code):
+def test_optimizers_and_augmentation_in_recipes_are_keras_s_with_its_arguments(code):
+    augmentation(recipe_of(code).data.augment)
     for stage in recipe_of(code).stages:
-        assert isinstance(made(keras.optimizers, stage.optimizer), keras.optimizers.Optimizer)
+        assert isinstance(optimizer(**stage.optimizer), keras.optimizers.Optimizer)
 
 
 def recipe_of(code):
     """A whole recipe, or one of which the page shows only the stages."""
     whole = code if "schema" in code else f'schema = 1\nmodel.name = "glyphs"\ndata.path = "digits"\n{code}'
     return parse_recipe(whole)
-
-
-def made(module, table):
-    arguments = {k: made(keras.optimizers.schedules, v) if isinstance(v, dict) else v for k, v in table.items()}
-    known = {name.lower(): value for name, value in vars(module).items()}
-    return known[arguments.pop("name").lower()](**arguments)
 
 
 @pytest.mark.parametrize("section", sections((DOCS / "chapter.md").read_text(encoding="utf-8")), ids=lambda s: s.label)
