@@ -68,11 +68,12 @@ def build(
     require_activation(activation)
     require_rate("dropout", dropout)
     seeds = Seeds(seed)
-    height, width, _ = input_shape
     inputs = keras.Input(tuple(input_shape), name="image")
     x = keras.layers.Rescaling(1 / 255, name="block1_rescale")(inputs)
     if enlarge > 1:
-        x = keras.layers.Resizing(height * enlarge, width * enlarge, name="block1_resize")(x)
+        # Not keras.layers.Resizing: its `training` defaults to True and leaks to every layer above, so that a bare
+        # `model(x)` would run batch normalization in training mode and move its statistics.
+        x = keras.layers.UpSampling2D(enlarge, interpolation="bilinear", name="block1_resize")(x)
     for b, count in enumerate(filters, start=1):
         if b > 1:
             x = keras.layers.MaxPooling2D(name=f"block{b}_pool")(x)

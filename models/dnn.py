@@ -77,7 +77,8 @@ def build(
     if max_norm is not None and not max_norm > 0:
         what = "The network's `max_norm` cannot be used."
         raise CardError(what, expected="a number above 0", received=repr(max_norm), fix="Leave it out for no limit.")
-    constraint: Any = None if max_norm is None else keras.constraints.MaxNorm(**{"max_value": max_norm})
+    limit: Any = max_norm  # Keras annotates a whole number, and takes any
+    constraint = None if max_norm is None else keras.constraints.MaxNorm(limit)
     seeds = Seeds(seed)
     inputs, x = _entrance(input_shape, mean, variance)
     for h, count in enumerate(units, start=1):

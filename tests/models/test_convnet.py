@@ -130,3 +130,12 @@ def test_what_cannot_be_built_says_why(args, message):
     with pytest.raises(CardError) as caught:
         convnet.build(**{"input_shape": (8, 8, 1), "classes": 3, **args})
     assert str(caught.value).startswith(message)
+
+
+def test_a_bare_call_is_inference():
+    """A layer whose `training` defaults to True would pass it on to batch normalization."""
+    net = convnet.build((8, 8, 1), 3, filters=[4, 4, 4], enlarge=2)
+    before = [w.copy() for w in net.get_weights()]
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    np.testing.assert_array_equal(net(pixels), net(pixels, training=False))
+    assert all(np.array_equal(a, b) for a, b in zip(before, net.get_weights(), strict=True))
