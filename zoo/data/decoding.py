@@ -101,7 +101,7 @@ def decode_and_tell(content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
     with strict_pillow():
         image = _open(content)
         try:
-            frames = getattr(image, "n_frames", 1)
+            animated = bool(getattr(image, "is_animated", False))
             image.load()
             upright = _upright(image)
             pixels = _pixels(upright)
@@ -112,7 +112,7 @@ def decode_and_tell(content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
         "CMYK, converted to RGB without its colour profile": image.mode == "CMYK",
         "with transparency, laid over white": image.has_transparency_data,
         "turned upright, as EXIF says": upright is not image,
-        "animated: the first frame is used": frames > 1,
+        "animated: the first frame is used": animated,
     }
     return pixels, tuple(text for text, true in told.items() if true)
 
