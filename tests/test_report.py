@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -354,6 +354,7 @@ def test_nothing_measured_draws_an_empty_chart():
 
 
 @given(st.floats(-1e99, 1e99), st.floats(-1e99, 1e99))
+@example(0.0, 5e-324)
 def test_ticks_enclose_their_interval_and_are_few(a, b):
     low, high = min(a, b), max(a, b)
     marks = ticks(low, high)

@@ -100,7 +100,8 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
         >>> ticks(0.13, 2.2), ticks(1, 1)
         ([0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0.0, 0.5, 1.0, 1.5, 2.0])
     """
-    size = max(abs(low), abs(high)) or 1.0
+    size = max(abs(low), abs(high))
+    size = size if size > 1e-99 else 1.0  # smaller steps would underflow
     if high - low < 1e-6 * size:  # a flat line: its own size above and below
         low, high = low - size, high + size
     raw = (high - low) / about
