@@ -1,0 +1,107 @@
+"""zoo: transfer learning and a model zoo on Keras 3.
+
+The names below are loaded when they are first used: importing zoo imports neither TensorFlow nor Keras.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .block import Block, Blocks, blocks
+    from .card import Card
+    from .data import Dataset, open_data
+    from .errors import (
+        CardError,
+        DataError,
+        DeviceError,
+        PlanError,
+        RecipeError,
+        RunError,
+        SurgeryError,
+        WeightsError,
+        ZooError,
+    )
+    from .evaluation import Prediction, evaluate, predict
+    from .finetuning import finetune
+    from .network import load
+    from .plan import Plan, freeze
+    from .recipe import Recipe, read_recipe
+    from .run import Run
+    from .surgery import drop_above, replace_top, split
+
+_HOME = {
+    "Block": "block",
+    "Blocks": "block",
+    "Card": "card",
+    "CardError": "errors",
+    "DataError": "errors",
+    "Dataset": "data",
+    "DeviceError": "errors",
+    "Plan": "plan",
+    "PlanError": "errors",
+    "Prediction": "evaluation",
+    "Recipe": "recipe",
+    "RecipeError": "errors",
+    "Run": "run",
+    "RunError": "errors",
+    "SurgeryError": "errors",
+    "WeightsError": "errors",
+    "ZooError": "errors",
+    "blocks": "block",
+    "drop_above": "surgery",
+    "evaluate": "evaluation",
+    "finetune": "finetuning",
+    "freeze": "plan",
+    "load": "network",
+    "open_data": "data",
+    "predict": "evaluation",
+    "read_recipe": "recipe",
+    "replace_top": "surgery",
+    "split": "surgery",
+}
+
+__all__ = [
+    "Block",
+    "Blocks",
+    "Card",
+    "CardError",
+    "DataError",
+    "Dataset",
+    "DeviceError",
+    "Plan",
+    "PlanError",
+    "Prediction",
+    "Recipe",
+    "RecipeError",
+    "Run",
+    "RunError",
+    "SurgeryError",
+    "WeightsError",
+    "ZooError",
+    "blocks",
+    "drop_above",
+    "evaluate",
+    "finetune",
+    "freeze",
+    "load",
+    "open_data",
+    "predict",
+    "read_recipe",
+    "replace_top",
+    "split",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        what = f"module 'zoo' has no attribute {name!r}"
+        raise AttributeError(what)
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import keras
 import numpy as np
 
-from .blocks import TOP, Block, Blocks, blocks, covering
+from .block import Block, Blocks, blocks, covering
 from .card import BlockPattern
 from .errors import PlanError, close_matches
 from .graph import calls, flat, leaves, takes_training
@@ -308,8 +308,3 @@ def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
         fix = "A callback or a layer of your own writes to them; the run's result is not what the plan says."
         raise PlanError(what, expected="every frozen weight and statistic byte-identical", fix=fix)
     return len(before)
-
-
-def top_block(found: Blocks) -> str:
-    """The block of the network's top: ``top`` where there is one, else the highest."""
-    return TOP if TOP in found.names else found.names[-1]

@@ -263,6 +263,8 @@ def boundary(graph: keras.Model, frozen: frozenset[str], live: frozenset[str] = 
         if fixed and operation.name not in live and all(id(t) in known for t in node.input_tensors):
             below.append(node)
             known |= {id(t) for t in node.outputs}
+    if not any(getattr(node.operation, "weights", []) for node in below):
+        below = []  # nothing there is worth computing once
     inside = {id(node) for node in below}
     above = [node for node in nodes if id(node) not in inside]
     made = {id(t): t for node in below for t in node.outputs}

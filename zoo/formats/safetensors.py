@@ -5,11 +5,11 @@ The header is small JSON, so shapes and parameter counts are known without loadi
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..atomic import completed
 from ..errors import WeightsError
 
 if TYPE_CHECKING:
@@ -58,20 +58,13 @@ def save_weights(model: "keras.Model", file: Path) -> None:
 
 
 def write_tensors(file: Path, tensors: "Mapping[str, np.ndarray]", metadata: Mapping[str, str] | None = None) -> None:
-    """Writes named arrays atomically: a temporary file in the same folder, flushed to disk, then renamed."""
+    """Writes named arrays, completely or not at all."""
     import numpy as np
     from safetensors.numpy import save
 
     payload = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=dict(metadata) if metadata else None)
-    part = file.with_name(f".{file.name}.part-{os.getpid()}")
-    try:
-        with part.open("wb") as stream:
-            stream.write(payload)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    with completed(file) as part:
+        part.write_bytes(payload)
 
 
 def read_tensors(file: Path) -> "dict[str, np.ndarray]":

@@ -1,0 +1,284 @@
+"""The main job: from a network and data to a run folder."""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tomli_w
+
+from . import engine
+from .atomic import completed, write_text
+from .card import KERAS_FILE, BlockPattern, Card, WeightsFile, card_text
+from .checkpoint import save as save_checkpoint
+from .checkpoint import weights_digest
+from .data import DECODER, Dataset
+from .device import out_of_memory
+from .errors import RecipeError, ZooError, close_matches
+from .graph import flat
+from .input_form import InputForm
+from .lock import lock_table
+from .metrics import measure
+from .objective import example_weights
+from .options import Options
+from .plan import Plan
+from .precision import in_precision
+from .preparation import Preparation, prepared, restore_switches, run_name, trainable_switches
+from .progress import Progress
+from .recipe import Recipe, recipe_text
+from .report import write_report
+from .run import MODEL, Run, create_folder, write_history, write_json, write_split
+from .sources.path import digest_of
+from .surgery import copy_variables
+from .train import FeatureStore, Job, Side, StageResult, train_stage
+
+_TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
+
+
+def finetune(
+    network: str | os.PathLike[str] | keras.Model | None = None,
+    data: Any = None,
+    *,
+    out: str | os.PathLike[str],
+    recipe: str | os.PathLike[str] | Recipe | None = None,
+    plan: Plan | None = None,
+    loss: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+    **options: Any,
+) -> Run:
+    """Fine-tunes a network on data and writes everything about it into a run folder.
+
+    Args:
+        network: A name that ``zoo list`` shows, a path, or a ``keras.Model`` with an output for each class; a model of
+            your own is copied, not changed. Left out where the recipe names one.
+        data: A built-in name, a path (folder of class folders, ``.csv``, ``.npz``), a data set, or ``(x, y)``.
+        out: The run folder; it must not exist.
+        recipe: A path to a recipe, or the name of a shipped one; options win over it.
+        plan: What is frozen, from :func:`zoo.freeze`, for a model of your own; it is then trained in one stage.
+        loss: A Keras loss of your own, or the name of one; by default it follows from the targets.
+        callbacks: Keras callbacks, told of every stage.
+        progress: Where lines go; by default to standard error.
+        **options: The flags of ``zoo finetune`` with underscores, such as ``seed``, ``epochs``, ``limit_per_class``,
+            ``hidden``, ``augment``, ``from_scratch``; see :class:`zoo.options.Options`.
+
+    Returns:
+        The finished run; ``run.metrics["test"]["accuracy"]``, ``run.model``.
+
+    Raises:
+        ZooError: before anything is trained, if network, data, recipe or options do not fit; while training, if memory
+            runs out, or a frozen variable moved.
+
+    Example:
+        >>> import zoo
+        >>> run = zoo.finetune("glyphs", "digits", out=tmp / "run", limit_per_class=2, freeze="all", head_epochs=2)
+        >>> 0 <= run.metrics["test"]["accuracy"] <= 1
+        True
+    """
+    progress = progress or Progress()
+    if isinstance(loss, str):
+        options["loss"], loss = loss, None
+    ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, options=options_of(options))
+    for line in ready.lines():
+        progress.line(line)
+    folder = create_folder(Path(out))
+    progress.log_to(folder / "log.txt")
+    write_text(folder / "recipe.toml", recipe_text(ready.recipe))
+    stages = zip(ready.recipe.stages, ready.plans, strict=True)
+    write_text(folder / "plan.txt", "\n\n".join(f"stage {s.name}\n{plan}" for s, plan in stages) + "\n")
+    started = time.perf_counter()
+    with keras.device(ready.device.name), out_of_memory(ready.recipe.data.batch_size):
+        results = _train(ready, folder, callbacks, progress)
+        seconds = time.perf_counter() - started
+        metrics = _measured(ready, progress)
+    return _finish(ready, folder, results, metrics, seconds, progress)
+
+
+def options_of(given: dict[str, Any]) -> Options:
+    """Keyword arguments as options, lists as the tuples that a recipe holds.
+
+    Raises:
+        RecipeError: if there is no such option.
+    """
+    known = [f.name for f in fields(Options)]
+    for name in given:
+        if name not in known:
+            what = f"zoo.finetune has no option '{name}'."
+            raise RecipeError(what, fix=close_matches(name, known))
+    return Options(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+
+
+def _train(
+    ready: Preparation, folder: Path, callbacks: Sequence[keras.callbacks.Callback], progress: Progress
+) -> list[StageResult]:
+    recipe = ready.recipe
+    switches = trainable_switches(ready.network)
+    working = in_precision(ready.network, recipe.compute.precision)
+    job = _job(ready, callbacks, progress)
+    store = FeatureStore()
+    results: list[StageResult] = []
+    for index, (stage, plan) in enumerate(zip(recipe.stages, ready.plans, strict=True)):
+        result = train_stage(working, plan, stage, index, job, store)
+        results.append(result)
+        progress.line(_stage_line(result))
+        if not all(np.isfinite(v.numpy()).all() for v in result.network.trainable_variables):
+            what = f"Training diverged in the stage '{stage.name}': weights are no longer finite."
+            raise ZooError(what, fix="Lower the learning rate, or clip gradients: --global-clipnorm 1.")
+        position = {"stage": index, "name": stage.name, "epoch": result.epochs, "history": list(result.history)}
+        file = folder / "checkpoints" / f"{index + 1}-{stage.name}.safetensors"
+        save_checkpoint(file, result.network, result.optimizer, position)
+        write_history(folder, [row for r in results for row in r.history])
+    if working is not ready.network:
+        copy_variables(flat(working), flat(ready.network))
+    restore_switches(ready.network, switches)
+    return results
+
+
+def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], progress: Progress) -> Job:
+    recipe, goal, sides = ready.recipe, ready.goal, ready.split
+    if recipe.data.augment != "none" and ready.data.kind != "image":
+        what = "Augmentation needs images."
+        raise RecipeError(what, expected='augment = "none"', received=f"{recipe.data.augment!r} on {ready.data.kind}")
+    weights = example_weights(ready.data.target, sides.train, recipe.data.class_weights)
+    return Job(
+        train=Side(reader(ready.data, sides.train, ready.form), goal.targets[sides.train], weights),
+        val=Side(reader(ready.data, sides.val, ready.form), goal.targets[sides.val]),
+        seed=recipe.seed,
+        batch_size=recipe.data.batch_size,
+        loss=goal.loss,
+        metrics=goal.metrics,
+        augment=recipe.data.augment,
+        precision=recipe.compute.precision,
+        callbacks=callbacks,
+        progress=progress,
+    )
+
+
+def reader(data: Dataset, indices: np.ndarray, form: InputForm) -> engine.Read:
+    """Reads some of a data set's examples, counted from 0, as a network takes them."""
+    return lambda positions: data.batch(indices[positions], form)
+
+
+def _stage_line(result: StageResult) -> str:
+    row = result.history[-1]
+    keys = [k for k in row if k not in ("stage", "epoch", "learning_rate", "seconds")]
+    figures = ", ".join(f"{key} {row[key]:.4f}" for key in keys)
+    return (
+        f"stage {result.name}: {result.epochs} epochs in {result.seconds:.1f} s: {figures}; "
+        f"{result.audited} frozen variables unmoved"
+    )
+
+
+def _measured(ready: Preparation, progress: Progress) -> dict[str, Any]:
+    """The figures of the test and the validation side, by the network as it is saved."""
+    found: dict[str, Any] = {}
+    for side in ("test", "val"):
+        indices = getattr(ready.split, side)
+        if len(indices):
+            found[side] = figures_of(ready.network, ready.data, indices, ready.form, progress)
+    return found
+
+
+def figures_of(
+    network: keras.Model, data: Dataset, indices: np.ndarray, form: InputForm, progress: Progress
+) -> dict[str, Any]:
+    """The figures of a network on some examples of a data set."""
+    step = lambda done, total: progress.step("evaluating", done, total, "examples")  # noqa: E731
+    results = engine.outputs(network, reader(data, indices, form), len(indices), step=step)[0]
+    names = [data.name_of(int(i)) for i in indices]
+    return measure(data.target, data.target.values[indices], results, names=names)
+
+
+def headline(metrics: dict[str, Any], side: str = "test") -> str:
+    """One line on how good a result is."""
+    figures = metrics.get(side)
+    if not figures:
+        return f"no {side} examples"
+    for key in ("accuracy", "micro_f1", "rmse"):
+        if key in figures:
+            value = figures[key]
+            shown = "undefined" if value is None else f"{value:.4f}"
+            return f"{side} {key.replace('_', ' ')} {shown} on {figures['examples']} examples"
+    return f"{side} loss {figures['loss']:.4f} on {figures['examples']} examples"
+
+
+def _finish(
+    ready: Preparation,
+    folder: Path,
+    results: Sequence[StageResult],
+    metrics: dict[str, Any],
+    seconds: float,
+    progress: Progress,
+) -> Run:
+    data = ready.data
+    with completed(folder / MODEL) as part:
+        ready.network.save(part)
+    final = weights_digest(ready.network)
+    lock = lock_table(
+        network=_origin(ready),
+        data=data,
+        decoder=DECODER,
+        split=ready.split,
+        device=ready.device,
+        stages=results,
+        final=final,
+    )
+    write_text(folder / "recipe.lock", tomli_w.dumps(lock))
+    side_of = {int(i): side for side in ("train", "val", "test", "unused") for i in getattr(ready.split, side)}
+    write_split(folder, [(data.name_of(i), data.digest(i), side_of[i]) for i in range(len(data))])
+    write_text(folder / "labels.txt", "".join(f"{name}\n" for name in data.target.names))
+    write_text(folder / "card.toml", card_text(_result_card(ready, folder, metrics)))
+    timing = [{"name": r.name, "epochs": r.epochs, "seconds": round(r.seconds, 3)} for r in results]
+    write_json(folder / "metrics.json", {**metrics, "stages": timing, "seconds": round(seconds, 3)})
+    write_report(folder, thumbnails=_thumbnails(ready, metrics))
+    progress.line(f"{headline(metrics)}; trained in {seconds:.1f} s; weights {final[:12]}")
+    progress.line(f"everything is in {folder}: model.keras, report.html, metrics.json, recipe.toml")
+    return Run(folder)
+
+
+def _origin(ready: Preparation) -> dict[str, str]:
+    """Where the weights came from, and their digest before training."""
+    weights = ready.card.weights
+    scratch = ready.recipe.model.from_scratch or weights is None
+    return {"name": ready.card.full_name, "weights": "random" if scratch else weights.sha256}
+
+
+def _result_card(ready: Preparation, folder: Path, metrics: dict[str, Any]) -> Card:
+    """The result as a network of its own: its run folder can be fine-tuned, or put on the shelf."""
+    import re
+
+    target, test = ready.data.target, metrics.get("test", {})
+    keys = ("examples", "loss", "accuracy", "balanced_accuracy", "micro_f1", "mae", "rmse", "r2")
+    kept = {key: test[key] for key in keys if test.get(key) is not None and math.isfinite(test[key])}
+    return Card(
+        name=run_name(folder),
+        tag="",
+        builder=KERAS_FILE,
+        task=_TASK[target.kind],
+        summary=f"{ready.card.full_name} fine-tuned on {ready.data.source}",
+        license=ready.card.license,
+        source=f"zoo finetune; its recipe and lock are in the run folder {folder.name}",
+        input=ready.form,
+        decoder=DECODER,
+        weights=WeightsFile(MODEL, digest_of(folder / MODEL), (folder / MODEL).stat().st_size),
+        blocks=tuple(BlockPattern(b.name, "|".join(re.escape(n) for n in b.layers)) for b in ready.plans[-1].blocks),
+        labels=target.names,
+        results={"test": {"data": ready.data.source, **kept}} if kept else {},
+    )
+
+
+def _thumbnails(ready: Preparation, metrics: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Pictures of the worst mistakes, as the network saw them."""
+    worst = {row["name"] for row in metrics.get("test", {}).get("worst", [])}
+    if ready.data.kind != "image" or not worst:
+        return {}
+    indices = [int(i) for i in ready.split.test if ready.data.name_of(int(i)) in worst]
+    pictures = ready.data.batch(indices, ready.form)
+    return {ready.data.name_of(i): np.clip(np.rint(p), 0, 255).astype("uint8") for i, p in zip(indices, pictures, strict=True)}
+
+

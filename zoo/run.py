@@ -1,0 +1,120 @@
+"""The run folder: everything that a run was and gave, to be evaluated, predicted with, and read next year."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .atomic import write_text
+from .card import Card, read_card
+from .errors import RunError
+from .recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    import keras
+
+MODEL, METRICS, SPLIT = "model.keras", "metrics.json", "split.csv"
+
+
+class Run:
+    """A finished run.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        RunError: if the folder is not a run, or the run did not finish.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            what = f"There is no run at {self.folder}."
+            raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
+        missing = [name for name in (MODEL, METRICS, SPLIT, "card.toml", "recipe.toml") if not (self.folder / name).exists()]
+        if missing:
+            what = f"The run at {self.folder} did not finish, or is not one: {', '.join(missing)} missing."
+            raise RunError(what, fix="Run it again, into another folder.")
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """The figures of ``metrics.json``: those of the test side under ``test``, of the validation side under ``val``."""
+        return json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe, every default written out."""
+        return read_recipe(self.folder / "recipe.toml")
+
+    @cached_property
+    def card(self) -> Card:
+        """The result as a network of its own."""
+        return read_card(self.folder / "card.toml")
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The result: a plain ``keras.Model`` that takes raw values."""
+        from .network import load
+
+        return load(self.card)
+
+    @cached_property
+    def sides(self) -> dict[str, str]:
+        """The side that each content was on, by its digest: ``train``, ``val``, ``test`` or ``unused``.
+
+        A copy of a content that was trained on counts as trained on, whatever became of the copy.
+        """
+        with (self.folder / SPLIT).open(encoding="utf-8", newline="") as file:
+            rows = [(row["digest"], row["side"]) for row in csv.DictReader(file)]
+        weight = {"train": 3, "val": 2, "test": 1}
+        return dict(sorted(rows, key=lambda row: weight.get(row[1], 0)))
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+
+def create_folder(out: Path) -> Path:
+    """Makes the folder of a new run; nothing is overwritten.
+
+    Raises:
+        RunError: if there is something already, or the folder cannot be made.
+    """
+    if out.exists():
+        what = f"{out} exists already."
+        raise RunError(what, expected="a path where nothing is", fix="Choose another --out, or remove it.")
+    try:
+        (out / "checkpoints").mkdir(parents=True)
+    except OSError as reason:
+        what = f"The folder {out} cannot be made: {reason}."
+        raise RunError(what, fix="Choose an --out that can be written.") from None
+    return out
+
+
+def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes ``history.csv``: a row an epoch, the stage and the epoch first."""
+    first = ["stage", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    last = ["learning_rate", "seconds"]
+    seen = dict.fromkeys(key for row in rows for key in row)
+    columns = [c for c in first if c in seen] + [c for c in seen if c not in first + last] + last
+    write_text(folder / "history.csv", _csv(columns, [[row.get(c, "") for c in columns] for row in rows]))
+
+
+def write_split(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Writes ``split.csv``: the name, digest and side of each example."""
+    write_text(folder / SPLIT, _csv(["example", "digest", "side"], rows))
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_json(file: Path, data: Any) -> None:
+    """Writes a JSON file that people can read too."""
+    write_text(file, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
