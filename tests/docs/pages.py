@@ -6,12 +6,15 @@ import pkgutil
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import click
+
+import zoo
+from zoo.options import Options
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -123,9 +126,11 @@ def _unknown_arguments(call: ast.Call, names: dict[str, Any]) -> Iterator[str]:
         parameters = inspect.signature(target).parameters.values()
     except ValueError:  # some of NumPy's functions have none
         return
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
     known = {p.name for p in parameters}
+    if target is zoo.finetune:
+        known |= {field.name for field in fields(Options)}
+    elif any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return
     yield from (f"{dotted}({k.arg}=...)" for k in call.keywords if k.arg and k.arg not in known)
 
 

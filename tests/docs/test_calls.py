@@ -72,6 +72,7 @@ def _runnable(block):
 def test_the_checks_see_a_wrong_name():
     assert missing_names("import zoo\nzoo.no_such_thing()") == ["zoo.no_such_thing"]
     assert missing_names("import zoo\nzoo.freeze(net, up_to='block1')") == ["zoo.freeze(up_to=...)"]
+    assert missing_names("import zoo\nzoo.finetune(net, data, epoch=3)") == ["zoo.finetune(epoch=...)"]
 
 
 @pytest.mark.parametrize(
