@@ -77,7 +77,7 @@ def _card_of_keras_file(path: Path) -> Card:
         task="classification",
         summary="a Keras file",
         source=path.name,
-        input=_input_form(path, shape, dtype),
+        input=input_form_of(path, shape, dtype),
         weights=WeightsFile(path.name, digest_of(path), path.stat().st_size),
         folder=path.parent,
     )
@@ -106,7 +106,17 @@ def _input_shapes(config: dict[str, Any]) -> list[tuple[list[int | None], str]]:
     return found
 
 
-def _input_form(path: Path, shape: list[int | None], dtype: str) -> InputForm:
+def input_form_of(path: Path | str, shape: list[int | None], dtype: str) -> InputForm:
+    """The input form that a network's input stands for.
+
+    Args:
+        path: What errors call the network.
+        shape: The input's shape without the batch.
+        dtype: The input's type; ``string`` means texts.
+
+    Raises:
+        CardError: if a size is not fixed.
+    """
     if dtype == "string":
         return InputForm("text", ())
     if None in shape:

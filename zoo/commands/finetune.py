@@ -1,0 +1,125 @@
+"""``zoo finetune``: the main job."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import RunError
+from ..options import Options
+from ..progress import Progress
+from ..recipe import AUGMENTATIONS, BATCH_NORM, LOSSES, PRECISIONS, TARGETS
+from .values import Share, Widths
+
+
+def _group(*options: Any) -> Any:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+_data = _group(
+    click.option("--val", type=float, help="Share for validation; of the labelled, with --test rest.  [default: 0.1]"),
+    click.option("--test", type=Share(), help="Share for the test, or `rest`: whatever is not labelled.  [default: 0.2]"),
+    click.option("--limit-per-class", type=int, metavar="N", help="Use N labels a class, validation included."),
+    click.option("--batch-size", type=int, help="Examples a step.  [default: 32]"),
+    click.option("--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of the training images.  [default: none]"),
+    click.option("--class-weights", type=click.Choice(("none", "balanced")), help="Weigh rare classes more.  [default: none]"),
+    click.option("--target", type=click.Choice(TARGETS), help="What is to be predicted.  [default: auto, from the data]"),
+    click.option("--label-column", multiple=True, metavar="COLUMN", help="CSV: the target's column; may be repeated."),
+    click.option("--path-column", metavar="COLUMN", help="CSV: the column of image paths."),
+    click.option("--text-column", metavar="COLUMN", help="CSV: the column of texts."),
+    click.option("--feature-column", "feature_columns", multiple=True, metavar="COLUMN", help="CSV: a numeric column; may be repeated."),
+    click.option("--skip-bad", is_flag=True, default=None, help="Leave out files that cannot be read, and say so."),
+)
+_top = _group(
+    click.option("--cut", metavar="LAYER", help="Drop everything above this layer.  [default: below the classifier]"),
+    click.option("--hidden", type=Widths(), metavar="N[,N]", help="Widths of the new top's hidden layers.  [default: none]"),
+    click.option("--activation", help="Their activation.  [default: elu]"),
+    click.option("--dropout", type=float, help="Share of their units dropped.  [default: 0]"),
+    click.option("--loss", type=click.Choice(LOSSES), help="The loss.  [default: auto, by the target]"),
+    click.option("--label-smoothing", type=float, help="Share of each target spread over all classes.  [default: 0]"),
+)
+_training = _group(
+    click.option("--freeze", metavar="BLOCK|all|none", help="The highest block that stays frozen.  [default: the lower half]"),
+    click.option("--head-epochs", type=int, help="Epochs of the first stage, the new top alone.  [default: 60]"),
+    click.option("--head-learning-rate", type=float, help="Its learning rate.  [default: 0.01]"),
+    click.option("--epochs", type=int, help="Epochs of the last stage.  [default: 30; from scratch 60]"),
+    click.option("--optimizer", help="Keras's optimizer of the last stage, by name.  [default: adam]"),
+    click.option("--learning-rate", type=float, help="Its learning rate.  [default: 0.001]"),
+    click.option("--momentum", type=float, help="Its momentum, where it has one."),
+    click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum (sgd)."),
+    click.option("--weight-decay", type=float, help="Its weight decay."),
+    click.option("--clipnorm", type=float, help="Clip each variable's gradient to this norm."),
+    click.option("--clipvalue", type=float, help="Clip each component of the gradients."),
+    click.option("--global-clipnorm", type=float, help="Clip all gradients together to this norm."),
+    click.option("--layer-decay", type=float, help="Rate of each block as a multiple of the one above.  [default: 0.5]"),
+    click.option("--batch-norm", type=click.Choice(BATCH_NORM), help="Batch normalization in thawed blocks.  [default: fixed_statistics]"),
+    click.option("--patience", type=int, metavar="EPOCHS", help="Stop a stage when val_loss has not improved for so long."),
+    click.option("--from-scratch", is_flag=True, default=None, help="Train the same network from random weights, to compare."),
+)
+_compute = _group(
+    click.option("--seed", type=int, help="Every random choice follows from it.  [default: 0]"),
+    click.option("--precision", type=click.Choice(PRECISIONS), help="How training computes.  [default: float32]"),
+    click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where it computes.  [default: auto]"),
+    click.option("--threads", type=int, help="CPU threads; 0 for all, up to 8.  [default: 0]"),
+)
+
+
+@click.command("finetune")
+@click.argument("model", required=False)
+@click.argument("data", required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="The run folder; it must not exist.")
+@click.option("--recipe", metavar="FILE|NAME", help="A recipe; flags win over it.")
+@_data
+@_top
+@_training
+@_compute
+@click.option("--dry-run", is_flag=True, help="Print data, network, plan and what would be computed; train nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors and the result.")
+def command(
+    model: str | None,
+    data: str | None,
+    out: Path | None,
+    recipe: str | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Fine-tune MODEL on DATA, and write everything about it into a run folder.
+
+    MODEL is a name that `zoo list` shows, or a path. DATA is a folder of class folders, a .csv, an .npz, or a built-in
+    name: digits, characters. Both may come from --recipe.
+
+    Two stages by default: a fresh top on frozen layers, then the upper half of the layers with it, more slowly.
+    """
+    options = {key: value for key, value in flags.items() if value is not None and value != ()}
+    if not dry_run and out is None:
+        what = "Missing option '--out'."
+        raise click.UsageError(what)
+    if out is not None and out.exists():
+        what = f"{out} exists already."
+        raise RunError(what, expected="a path where nothing is", fix="Choose another --out, or remove it.")
+    from .starting import quietly
+
+    with quietly():
+        from ..finetuning import finetune
+        from ..preparation import prepared
+    progress = Progress(quiet=quiet)
+    if dry_run or out is None:
+        ready = prepared(model, data, recipe=recipe, options=Options(**options))
+        click.echo("\n".join([*ready.lines(), "nothing was trained or written (--dry-run)"]))
+        return
+    run = finetune(model, data, out=out, recipe=recipe, progress=progress, **options)
+    if as_json:
+        click.echo(json.dumps(run.metrics, ensure_ascii=False))
+        return
+    from ..finetuning import headline
+
+    click.echo(headline(run.metrics) if quiet else f"next: zoo predict {out} FILES...   or   zoo evaluate {out} DATA")
