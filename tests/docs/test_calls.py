@@ -7,7 +7,7 @@ import keras
 import pytest
 
 from tests.docs.pages import DOCS, ROOT, blocks, command_faults, commands, missing_names, sections
-from zoo.commands import main
+from zoo.commands import zoo as root
 from zoo.errors import RecipeError
 from zoo.layers import augmentation, optimizer
 from zoo.recipe import parse_recipe
@@ -31,7 +31,7 @@ def test_python_names_only_what_exists(code):
 
 @pytest.mark.parametrize("code", found("sh"))
 def test_commands_name_only_what_exists(code):
-    assert [fault for words in commands(code) for fault in command_faults(words, main)] == []
+    assert [fault for words in commands(code) for fault in command_faults(words, root)] == []
 
 
 @pytest.mark.parametrize("code", found("toml"))
@@ -84,7 +84,7 @@ def test_the_checks_see_a_wrong_name():
     ],
 )
 def test_the_checks_see_a_wrong_command(line, fault):
-    assert command_faults(line.split(), main) == [fault]
+    assert command_faults(line.split(), root) == [fault]
 
 
 def test_the_checks_see_a_wrong_recipe():

@@ -2,7 +2,17 @@
 
 import pytest
 
-from tests.docs.pages import DOCS, exists, formulas, inline_code, sections, status_table, without_comments
+from tests.docs.pages import (
+    DOCS,
+    command_faults,
+    exists,
+    formulas,
+    inline_code,
+    sections,
+    status_table,
+    without_comments,
+)
+from zoo.commands import zoo as root
 
 CHAPTER = [  # label, level: every heading of the chapter, in its order
     ("vanishing-gradients", 2),
@@ -94,3 +104,7 @@ def test_every_name_in_the_table_exists_today(text):
     names = [code.split("(")[0] for code in cells if code.startswith("zoo.")]
     assert len(names) >= 4
     assert [name for name in names if not exists(name)] == []
+    lines = [["zoo", "finetune", *code.split()] for code in cells if code.startswith("--")]
+    lines += [code.split() for code in cells if code.startswith("zoo ")]
+    assert len(lines) >= 15
+    assert [fault for words in lines for fault in command_faults(words, root)] == []
