@@ -141,3 +141,17 @@ def test_every_exif_orientation_comes_out_upright(orientation):
     image = Image.fromarray(np.ascontiguousarray(stored))
     content = odd_files.encoded(image, "PNG", exif=odd_files.oriented(orientation))
     np.testing.assert_array_equal(decode(content)[..., 0], upright)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_damage_anywhere_gives_pixels_or_our_error_and_nothing_else(name):
+    rng = np.random.default_rng(0)
+    for _ in range(15):
+        content = bytearray(GOOD[name].content)
+        for place in rng.integers(0, len(content), rng.integers(1, 4)):
+            content[place] = rng.integers(0, 256)
+        try:
+            pixels = decode(bytes(content[: rng.integers(len(content) // 2, len(content) + 1)]))
+        except DataError:
+            continue
+        assert pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.min() >= 0 and pixels.max() <= 255

@@ -58,5 +58,8 @@ def parallel(work: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
     workers = min(len(items), os.cpu_count() or 1)
     if workers < 2:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(workers) as pool:
+    pool = ThreadPoolExecutor(workers)
+    try:
         return list(pool.map(work, items))
+    finally:  # after an error or an interrupt, what has not begun is not begun
+        pool.shutdown(cancel_futures=True)
