@@ -1,0 +1,60 @@
+# Every target sets up what it needs: a machine with Python 3.11 to 3.13, pip, venv and make is enough.
+OUT ?= runs/demo
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := -m pip --disable-pip-version-check -q
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format docs bench wheel glyphs clean
+
+help:  ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "zoo needs Python 3.11, 3.12 or 3.13; none was found. Say which: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing zoo and what it needs into $(VENV) (about a minute) ..."
+	@$(BIN)/python $(PIP) install --upgrade pip
+	@$(BIN)/python $(PIP) install -e ".[dev]"
+	@touch $@
+
+demo: $(BIN)/.installed  ## fine-tune glyphs on real handwriting, 10 labels a class, beside training from scratch
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python benchmarks/few_shot.py --seeds 0 --out $(OUT)
+
+test: $(BIN)/.installed  ## the tests that belong to every change (minutes)
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -m "not slow"
+
+test-slow: $(BIN)/.installed  ## the tests that take longer
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -m slow
+
+# Neither the type checker nor any other reader of paths can follow the editable install (it goes through an import
+# hook), so it is given the package as it is installed: a folder of links with layers/ and models/ in their place.
+TYPED := build/typed
+check: $(BIN)/.installed  ## style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@rm -rf $(TYPED) && mkdir -p $(TYPED)/zoo && ln -s $(CURDIR)/zoo/* $(CURDIR)/layers $(CURDIR)/models $(TYPED)/zoo/
+	@cp pyproject.toml $(TYPED)/
+	@cd $(TYPED) && $(CURDIR)/$(BIN)/basedpyright --pythonpath $(CURDIR)/$(BIN)/python
+
+format: $(BIN)/.installed  ## put the code into its form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: $(BIN)/.installed  ## build the documentation into docs/_build/html
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(BIN)/.installed  ## the README's table: few labels, five seeds, side by side
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python benchmarks/few_shot.py --seeds 0 1 2 3 4
+
+wheel: $(BIN)/.installed  ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel
+
+glyphs: $(BIN)/.installed  ## train the shipped network again, from its recipe, into runs/glyphs
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/zoo finetune --recipe glyphs --out runs/glyphs
+
+clean:  ## remove what was built; runs stay
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
