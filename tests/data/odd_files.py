@@ -124,6 +124,8 @@ def _converted() -> list[Odd]:
         Odd("transparent.png", "red: opaque, two fifths, no", png(3, 1, 8, 6, b"\0\xff\0\0\xff\xff\0\0\x66\xff\0\0\0"),
             np.array([[RED, (255, 153, 153), (255, 255, 255)]])),
         Odd("rotated.jpg", "stored on its side, EXIF orientation 6", encoded(half, "JPEG", exif=oriented(6)), turned),
+        Odd("nonsense-exif.png", "EXIF that is none, beside an intact image",
+            png(2, 1, 8, 0, b"\0\x64\xff", (b"eXIf", b"neither II nor MM")), grey([[100, 255]])),
         Odd("bad-exif.jpg", "damaged EXIF beside an intact image",
             encoded(Image.new("L", (8, 8), 128), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff"), flat((128,), 8, 8)),
     ]  # fmt: skip

@@ -84,7 +84,7 @@ def test_all_bad_files_are_listed_together_and_may_be_skipped(tmp_path):
         open_data(tmp_path)
     for odd in odd_files.bad_files():
         assert f"\n  cat/{odd.name}: " in str(caught.value)
-    assert str(caught.value).startswith(f"'{tmp_path}': 14 files of 39 cannot be read:")
+    assert str(caught.value).startswith(f"'{tmp_path}': 14 files of 40 cannot be read:")
     assert str(caught.value).endswith("or leave them out with --skip-bad (skip_bad=True).")
 
     data = open_data(tmp_path, skip_bad=True)

@@ -155,6 +155,16 @@ def test_the_three_draws_are_independent():
     assert len(few.train) == 300
 
 
+def test_validation_never_takes_all_labels_of_a_class_nor_none():
+    greedy = split(many(), seed=0, val=0.95, test="rest", limit_per_class=4)
+    assert (len(greedy.train), len(greedy.val)) == (3, 9)
+    modest = split(many(), seed=0, val=0.01, test="rest", limit_per_class=2)
+    assert (len(modest.train), len(modest.val)) == (3, 3)
+    single = split(many(), seed=0, val=0.5, test="rest", limit_per_class=1)
+    assert (len(single.train), len(single.val)) == (3, 0)
+    assert single.notes == ("No example is left for validation (val=0.5).",)
+
+
 def test_with_rest_everything_that_is_not_labelled_is_tested_on():
     sides = split(many(), seed=0, val=0.1, test="rest", limit_per_class=10)
     assert (len(sides.train), len(sides.val), len(sides.test), len(sides.unused)) == (27, 3, 1170, 0)
