@@ -195,14 +195,14 @@ def test_a_table_in_another_encoding_is_refused(tmp_path):
 
 
 def test_missing_and_bad_images_are_listed_or_skipped(tmp_path):
-    path = table(tmp_path, "file,label\npics/0.png,a\npics/none.png,b\npics/1.png,b\npics/zero.jpg,a\n")
+    path = table(tmp_path, "file,label\npics/0.png,b\npics/none.png,b\npics/1.png,a\npics/zero.jpg,a\n")
     (tmp_path / "pics" / "zero.jpg").write_bytes(b"")
     with pytest.raises(DataError) as caught:
         open_data(path)
     assert "\n  pics/none.png: no such file or directory\n  pics/zero.jpg: the file is empty\n" in str(caught.value)
     data = open_data(path, skip_bad=True)
     assert [data.name_of(i) for i in range(len(data))] == ["pics/0.png", "pics/1.png"]
-    assert data.target.values.tolist() == [0, 1] and len(data.skipped) == 2
+    assert data.target.values.tolist() == [1, 0] and len(data.skipped) == 2
 
 
 def test_an_image_named_twice_counts_twice(tmp_path):
