@@ -62,8 +62,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(folder: Path, name: str, settings: dict[str, Any], seed: int, labels: int) -> dict[str, Any]:
-    import zoo
-    from zoo.progress import Progress
+    from zoo.commands.starting import quietly
+
+    with quietly():
+        import zoo
+        from zoo.progress import Progress
 
     print(f"\n== {name}, seed {seed}", file=sys.stderr, flush=True)
     options = {**SHARED, **settings, "limit_per_class": labels, "seed": seed}

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import engine
-from .data import Dataset, Target, open_data
+from .data import Dataset, Target, open_data, read_images
 from .errors import DataError, close_matches
 from .finetuning import figures_of, reader
 from .preparation import open_part
@@ -189,13 +191,23 @@ def _data_of(run: Run, items: Any, skip_bad: bool) -> list[Dataset]:
     items = [items] if isinstance(items, (str, os.PathLike)) else list(items)
     part = run.recipe.data
     sets: list[Dataset] = []
-    for item in items:
-        columns = {"path_column": part.path_column, "text_column": part.text_column}
-        if part.feature_columns:
-            columns["feature_columns"] = list(part.feature_columns)
-        asked = columns if os.fspath(item).endswith(".csv") else {}
-        sets.append(open_data(item, target="none", skip_bad=skip_bad, **asked))
+    for single, group in groupby(items, _is_single_file):
+        if single:
+            sets.append(read_images([Path(item) for item in group], skip_bad=skip_bad))
+            continue
+        for item in group:
+            columns = {"path_column": part.path_column, "text_column": part.text_column}
+            if part.feature_columns:
+                columns["feature_columns"] = list(part.feature_columns)
+            asked = columns if os.fspath(item).endswith(".csv") else {}
+            sets.append(open_data(item, target="none", skip_bad=skip_bad, **asked))
     return sets
+
+
+def _is_single_file(item: str | os.PathLike[str]) -> bool:
+    """Whether an item is a file of its own: an image, unless its ending says that it is a table or arrays."""
+    path = Path(item)
+    return path.is_file() and path.suffix.lower() not in (".csv", ".tsv", ".npz")
 
 
 def _predicted(run: Run, data: Dataset, top: int, progress: Progress) -> list[Prediction]:
@@ -214,5 +226,3 @@ def _predicted(run: Run, data: Dataset, top: int, progress: Progress) -> list[Pr
         named = tuple((run.card.labels[j], float(row[j])) for j in order)
         results.append(Prediction(data.name_of(i), named))
     return results
-
-

@@ -1,5 +1,6 @@
 """Starting the framework without its messages about the machine."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ def quietly() -> Iterator[None]:
         try:
             import keras  # noqa: F401
 
+            # It counts the graphs that several networks in one process need, and takes them for a mistake.
+            logging.getLogger("tensorflow").setLevel(logging.ERROR)
             yield
         except BaseException:
             os.dup2(kept, 2)

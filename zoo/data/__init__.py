@@ -2,6 +2,7 @@
 
 from zoo.data.arrays import ArrayData
 from zoo.data.dataset import BadFile, Dataset, InputForm, Kind, Side, Target, TargetKind
+from zoo.data.files import read_images
 from zoo.data.images import DECODER, read_image
 from zoo.data.source import BUILTIN, open_data
 from zoo.data.splits import Split, split
@@ -20,5 +21,6 @@ __all__ = [
     "TargetKind",
     "open_data",
     "read_image",
+    "read_images",
     "split",
 ]

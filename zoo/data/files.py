@@ -15,6 +15,7 @@ from zoo.data.dataset import BadFile, Dataset, InputForm, Side, Target
 from zoo.data.decoded import Decoded, parallel
 from zoo.data.decoding import ACCEPTED, UnreadableImage, decode, decode_and_tell, strict_pillow
 from zoo.data.images import fit_image, read_bytes
+from zoo.data.targets import no_target
 from zoo.errors import DataError
 
 EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .heic .heif .avif".split())
@@ -190,3 +191,22 @@ def _left_out(skipped: Sequence[BadFile]) -> list[str]:
     named = ", ".join(file.path for file in skipped[:5]) + (", ..." if len(skipped) > 5 else "")
     some = "1 file that cannot be read is" if len(skipped) == 1 else f"{len(skipped)} files that cannot be read are"
     return [f"{some} left out: {named}."]
+
+
+def read_images(paths: Sequence[Path], *, skip_bad: bool = False) -> ImageFiles:
+    """Single image files, unlabelled, in the order given.
+
+    Args:
+        paths: The files; whatever their extension, they are meant as images.
+        skip_bad: Leave out files that cannot be read, instead of stopping.
+
+    Returns:
+        The images.
+
+    Raises:
+        DataError: Files cannot be read; the message lists all of them.
+    """
+    entries = [ImageEntry(path, shown_name(path)) for path in paths]
+    source = entries[0].name if len(entries) == 1 else f"{len(entries)} files"
+    entries, seen, bad = readable(source, entries, skip_bad=skip_bad)
+    return ImageFiles(source, entries, seen, no_target(len(entries)), skipped=bad)
