@@ -1,7 +1,7 @@
 """The chapter's building blocks: Keras's own where Keras has them, ours where it has not.
 
-``Inference`` runs a layer as in inference while the network around it trains; ``optimizer`` makes any of Keras's by name,
-with a rate for each variable; ``augmentation`` has the named presets.
+``Inference`` runs a layer as in inference while the network around it trains; ``optimizer`` makes any of Keras's by
+name, with a rate for each variable; ``augmentation`` has the named presets.
 """
 
 from .augmentation import PRESETS, augmentation

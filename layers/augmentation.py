@@ -1,7 +1,7 @@
 """Data augmentation: named presets of Keras's own layers, and lists of them.
 
-Layers work on raw pixels, 0 to 255. No preset flips: a flipped digit or letter is another one, or none. Where it is not,
-say so: ``augment = [{ name = "RandomFlip", mode = "horizontal" }]``.
+Layers work on raw pixels, 0 to 255. No preset flips: a flipped digit or letter is another one, or none. Where it is
+not, say so: ``augment = [{ name = "RandomFlip", mode = "horizontal" }]``.
 """
 
 import inspect
@@ -68,7 +68,9 @@ def augmentation(spec: str | Sequence[Mapping[str, Any]]) -> list[keras.layers.L
 
 def _layer(arguments: dict[str, Any]) -> keras.layers.Layer:
     name = str(arguments.pop("name", ""))
-    random = [n for n in dir(keras.layers) if n.startswith("Random") or n in ("GaussianNoise", "AugMix", "AutoContrast")]
+    random = [
+        n for n in dir(keras.layers) if n.startswith("Random") or n in ("GaussianNoise", "AugMix", "AutoContrast")
+    ]
     if name not in random:
         what = f"Keras has no augmentation layer '{name}'."
         raise RecipeError(what, fix=close_matches(name, random))

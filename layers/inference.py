@@ -10,8 +10,8 @@ class Inference(keras.layers.Layer):
     """Runs a layer with ``training=False``, whatever the mode of the network around it.
 
     Around batch normalization it fixes the statistics while scale and offset still learn; around dropout it drops
-    nothing. Calling the layer with ``training=False`` in a functional model does not: ``fit`` passes its own ``training``
-    to every layer, and the moving statistics move.
+    nothing. Calling the layer with ``training=False`` in a functional model does not: ``fit`` passes its own
+    ``training`` to every layer, and the moving statistics move.
 
     Args:
         layer: The layer to hold. It is shared, not copied.

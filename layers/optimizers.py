@@ -85,13 +85,13 @@ class _ByVariable:
         return super().update_step(gradient, variable, rate)  # type: ignore[misc]
 
     def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        if self.weight_decay is None:  # type: ignore[attr-defined]
-            return
+        # Keras's decay knows one rate only, and each optimizer has its own rule of what decays: let it decay, then take
+        # back the share that is too much.
         for variable in variables:
-            if self._use_weight_decay(variable):  # type: ignore[attr-defined]
-                rate = keras.ops.cast(self.learning_rate * self._multiplier(variable), variable.dtype)  # type: ignore[attr-defined]
-                decay = keras.ops.cast(self.weight_decay, variable.dtype)  # type: ignore[attr-defined]
-                variable.assign(variable - variable * decay * rate)
+            before = keras.ops.convert_to_tensor(variable)
+            super()._apply_weight_decay([variable])  # type: ignore[misc]
+            if (share := self._multiplier(variable)) != 1.0:
+                variable.assign(before + (variable - before) * share)
 
 
 @cache

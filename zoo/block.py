@@ -24,8 +24,8 @@ TOP = "top"
 class Block:
     """A block: its layers' names from bottom to top, its number of parameters, and the shape that leaves it.
 
-    ``parameters`` counts weights, moving statistics included, as Keras's summary does; ``output_shape`` leaves the batch
-    out and is ``None`` where a size is not fixed.
+    ``parameters`` counts weights, moving statistics included, as Keras's summary does; ``output_shape`` leaves the
+    batch out and is ``None`` where a size is not fixed.
     """
 
     name: str
@@ -57,7 +57,12 @@ class Blocks(tuple[Block, ...]):
 
     def __str__(self) -> str:
         rows = [
-            (b.name, len(b.layers), f"{b.parameters:,}", "x".join("?" if n is None else str(n) for n in b.output_shape) or "-")
+            (
+                b.name,
+                len(b.layers),
+                f"{b.parameters:,}",
+                "x".join("?" if n is None else str(n) for n in b.output_shape) or "-",
+            )
             for b in self
         ]
         return text_table(("block", "layers", "parameters", "output"), rows, right=(1, 2))
@@ -78,7 +83,8 @@ def blocks(model: keras.Model, patterns: Sequence[BlockPattern] = ()) -> Blocks:
 
     Example:
         >>> import keras
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="low"), keras.layers.Dense(2, name="top")])
+        >>> low, top = keras.layers.Dense(3, name="low"), keras.layers.Dense(2, name="top")
+        >>> model = keras.Sequential([keras.Input((4,)), low, top])
         >>> blocks(model).names
         ('low', 'top')
     """
@@ -192,7 +198,7 @@ def _is_automatic(operation: Any) -> bool:
 
 
 def _prefix(name: str) -> str:
-    """The beginning that a block's layers share: up to the first number that ends a word; of names without one, the first word.
+    """The beginning that a block's layers share: up to the first number that ends a word; without one, the first word.
 
     ``block2_conv`` and ``block2_bn`` share ``block2``, ``conv2_block1_1_conv`` is of ``conv2``, ``block_1_expand`` of
     ``block_1``, ``top_output`` of ``top``.

@@ -55,7 +55,11 @@ def prepare(wanted: str = "auto", threads: int = 0) -> Device:
     number = int(wanted.partition(":")[2] or 0)
     if wanted.startswith("gpu") and number >= len(gpus):
         what = f"There is no device {wanted}."
-        raise DeviceError(what, received=f"{len(gpus)} GPU(s)", fix='Use --device cpu, or install the extra: pip install "transfer-zoo[gpu]"')
+        raise DeviceError(
+            what,
+            received=f"{len(gpus)} GPU(s)",
+            fix='Use --device cpu, or install the extra: pip install "transfer-zoo[gpu]"',
+        )
     note = f"; the framework had started with {actual} threads already" if late else ""
     if wanted == "cpu" or (wanted == "auto" and not gpus):
         why = "as asked" if wanted == "cpu" else "no GPU was found"

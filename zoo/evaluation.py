@@ -1,6 +1,7 @@
 """Using a result: how good it is on data, and what it says about new examples."""
 
 import os
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -68,8 +69,6 @@ def evaluate(
 
 
 def _own_digest(run: Run) -> str:
-    import tomllib
-
     return tomllib.loads((run.folder / "recipe.lock").read_text(encoding="utf-8"))["data"]["digest"]
 
 

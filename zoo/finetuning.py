@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import fields
@@ -17,9 +18,11 @@ from .atomic import completed, write_text
 from .card import KERAS_FILE, BlockPattern, Card, WeightsFile, card_text
 from .checkpoint import save as save_checkpoint
 from .checkpoint import weights_digest
+from .copying import copy_state
 from .data import DECODER, Dataset
 from .device import out_of_memory
-from .errors import RecipeError, ZooError, close_matches
+from .enforcement import restore_switches, trainable_switches
+from .errors import RecipeError, close_matches
 from .graph import flat
 from .input_form import InputForm
 from .lock import lock_table
@@ -28,13 +31,13 @@ from .objective import example_weights
 from .options import Options
 from .plan import Plan
 from .precision import in_precision
-from .preparation import Preparation, prepared, restore_switches, run_name, trainable_switches
+from .preparation import Preparation, prepared
 from .progress import Progress
 from .recipe import Recipe, recipe_text
 from .report import write_report
 from .run import MODEL, Run, create_folder, write_history, write_json, write_split
 from .sources.path import digest_of
-from .surgery import copy_variables
+from .starting_network import plain_name
 from .train import FeatureStore, Job, Side, StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
@@ -126,15 +129,12 @@ def _train(
         result = train_stage(working, plan, stage, index, job, store)
         results.append(result)
         progress.line(_stage_line(result))
-        if not all(np.isfinite(v.numpy()).all() for v in result.network.trainable_variables):
-            what = f"Training diverged in the stage '{stage.name}': weights are no longer finite."
-            raise ZooError(what, fix="Lower the learning rate, or clip gradients: --global-clipnorm 1.")
         position = {"stage": index, "name": stage.name, "epoch": result.epochs, "history": list(result.history)}
         file = folder / "checkpoints" / f"{index + 1}-{stage.name}.safetensors"
         save_checkpoint(file, result.network, result.optimizer, position)
         write_history(folder, [row for r in results for row in r.history])
     if working is not ready.network:
-        copy_variables(flat(working), flat(ready.network))
+        copy_state(flat(working), flat(ready.network))
     restore_switches(ready.network, switches)
     return results
 
@@ -250,13 +250,11 @@ def _origin(ready: Preparation) -> dict[str, str]:
 
 def _result_card(ready: Preparation, folder: Path, metrics: dict[str, Any]) -> Card:
     """The result as a network of its own: its run folder can be fine-tuned, or put on the shelf."""
-    import re
-
     target, test = ready.data.target, metrics.get("test", {})
     keys = ("examples", "loss", "accuracy", "balanced_accuracy", "micro_f1", "mae", "rmse", "r2")
     kept = {key: test[key] for key in keys if test.get(key) is not None and math.isfinite(test[key])}
     return Card(
-        name=run_name(folder),
+        name=plain_name(folder.resolve().name),
         tag="",
         builder=KERAS_FILE,
         task=_TASK[target.kind],
@@ -279,6 +277,7 @@ def _thumbnails(ready: Preparation, metrics: dict[str, Any]) -> dict[str, np.nda
         return {}
     indices = [int(i) for i in ready.split.test if ready.data.name_of(int(i)) in worst]
     pictures = ready.data.batch(indices, ready.form)
-    return {ready.data.name_of(i): np.clip(np.rint(p), 0, 255).astype("uint8") for i, p in zip(indices, pictures, strict=True)}
-
-
+    return {
+        ready.data.name_of(i): np.clip(np.rint(p), 0, 255).astype("uint8")
+        for i, p in zip(indices, pictures, strict=True)
+    }

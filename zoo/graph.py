@@ -1,10 +1,11 @@
 """A Keras network as what it is: calls of operations, in order.
 
-Keras keeps the graph in the history of its symbolic tensors. ``layer.output`` is only a layer's first call, which is the
-wrong one for a shared layer; so everything here starts from the model's own outputs and walks down to its own inputs.
+Keras keeps the graph in the history of its symbolic tensors. ``layer.output`` is only a layer's first call, which is
+the wrong one for a shared layer; so everything here starts from the model's own outputs and walks down to
+its own inputs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -55,7 +56,7 @@ def _is_model(operation: Any) -> bool:
 
 
 def _like(model: keras.Model, side: str, values: dict[int, Any]) -> Any:
-    """A model's inputs or outputs in their own structure (a list, a dictionary), as the tensors that ``values`` holds."""
+    """A model's inputs or outputs in their own structure (list, dictionary), as the tensors that ``values`` holds."""
     struct = getattr(model, f"_{side}_struct", None)
     if struct is None:
         struct = getattr(model, side)
@@ -80,6 +81,11 @@ def calls(model: keras.Model) -> list[Any]:
         stack.append((node, True))
         stack.extend((node_of(t), False) for t in reversed(node.input_tensors) if id(t) not in reached)
     return [node for node in order if not node.is_input]
+
+
+def operations(model: keras.Model) -> list[Any]:
+    """The model's own operations, each once, in the order in which they are first called."""
+    return list({id(node.operation): node.operation for node in calls(model)}.values())
 
 
 def node_of(tensor: Any) -> Any:
@@ -128,9 +134,19 @@ def leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
         yield from leaves(child)
 
 
+def is_seed_state(variable: keras.Variable) -> bool:
+    """Whether a variable is the state of a random generator, which moves with every draw."""
+    return variable.name == "seed_generator_state"
+
+
 def takes_training(operation: Any) -> bool:
-    """Whether an operation behaves differently in training: its call, or that of a layer inside it, takes ``training``."""
+    """Whether an operation may behave differently in training: it, or a layer inside it, takes ``training``."""
     if not isinstance(operation, keras.layers.Layer):
         return False
     inside = operation._flatten_layers(include_self=True, recursive=True)
     return any("training" in layer.call_signature_parameters for layer in inside)
+
+
+def one_or_list(tensors: Sequence[Any]) -> Any:
+    """A single tensor as itself, several as a list: the structure that Keras expects the values in."""
+    return tensors[0] if len(tensors) == 1 else list(tensors)

@@ -15,7 +15,14 @@ from .train import StageResult
 
 PACKAGES = ("transfer-zoo", "keras", "tensorflow", "jax", "torch", "numpy", "h5py", "pillow", "safetensors")
 #: Environment variables that change the bits of a result.
-FLAGS = ("TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS", "XLA_FLAGS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "KERAS_BACKEND")
+FLAGS = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+    "TF_DETERMINISTIC_OPS",
+    "OMP_NUM_THREADS",
+    "KERAS_BACKEND",
+)
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "fma", "neon", "asimd", "sve")
 
 
@@ -53,7 +60,9 @@ def lock_table(
             "processor": {"machine": platform.machine(), "features": _processor_features()},
             "flags": {name: os.environ[name] for name in FLAGS if name in os.environ},
         },
-        "stage": [{"name": s.name, "epochs": s.epochs, "frozen_variables": s.audited, "weights": s.digest} for s in stages],
+        "stage": [
+            {"name": s.name, "epochs": s.epochs, "frozen_variables": s.audited, "weights": s.digest} for s in stages
+        ],
         "result": {"weights": final},
     }
 

@@ -16,8 +16,8 @@ from .recipe import TopPart
 class Objective:
     """The outputs' activation, the targets as the loss takes them, the loss, and the metrics to report while training.
 
-    ``units`` are mean and spread of each number's training values: the network learns in these units, and answers in the
-    data's own.
+    ``units`` are mean and spread of each number's training values: the network learns in these units, and answers in
+    the data's own.
     """
 
     output: str
@@ -101,8 +101,8 @@ def example_weights(target: Target, train: np.ndarray, spec: str | Mapping[str, 
     Args:
         target: The data's targets.
         train: The indices of the training side.
-        spec: ``none``; ``balanced`` (n / (k * count): every class weighs the same in the loss); or a table from class to
-            weight, 1 where it names none.
+        spec: ``none``; ``balanced`` (n / (k * count): every class weighs the same in the loss); or a table from class
+            to weight, 1 where it names none.
 
     Returns:
         Weights, float32, one for each training example; ``None`` for ``none``.

@@ -4,20 +4,18 @@ A plan is an ordered table, one row a block, and every variable of the network i
 changes nothing; training applies it, stage by stage, and checks afterwards that what was frozen did not move.
 """
 
-import hashlib
-import re
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import keras
-import numpy as np
 
 from .block import Block, Blocks, blocks, covering
+from .boundary import Crossing, boundary
 from .card import BlockPattern
 from .errors import PlanError, close_matches
-from .graph import calls, flat, leaves, takes_training
-from .surgery import Boundary, Crossing, boundary
+from .graph import flat, leaves, operations
 from .text_table import text_table
 
 BatchNormMode = Literal["frozen", "fixed_statistics", "train"]
@@ -94,7 +92,9 @@ class Plan:
             )
             for row in self.rows
         ]
-        table = text_table(("block", "layers", "parameters", "share", "output", "rate", "batch norm"), body, right=(1, 2, 3))
+        table = text_table(
+            ("block", "layers", "parameters", "share", "output", "rate", "batch norm"), body, right=(1, 2, 3)
+        )
         crossing = "; ".join(str(c) for c in self.crossings)
         below = f"computed once an example: {crossing}" if crossing else "nothing is frozen from the input upwards"
         return f"{table}\n{self.trained:,} of {total:,} parameters learn; {below}"
@@ -116,11 +116,11 @@ def freeze(
         model: A functional or Sequential model.
         upto: The highest block that is frozen, with every block below it; ``None`` freezes nothing.
         train: Instead of ``upto``: the blocks that learn; all others are frozen.
-        batch_norm: What batch normalization does in the blocks that learn: ``frozen`` (statistics, scale and offset stay
-            as they are), ``fixed_statistics`` (scale and offset learn), or ``train`` (live); or a mapping from block to
-            mode, ``frozen`` where it names none. In frozen blocks it is always ``frozen``.
-        layer_decay: Each block below the topmost learns at this multiple of the rate of the one above; above 0, at most 1.
-        multipliers: Instead of ``layer_decay``: the rate's multiplier by block, 1 where it names none; 0 freezes a block.
+        batch_norm: What batch normalization does in the blocks that learn: ``frozen`` (statistics, scale and offset
+            stay as they are), ``fixed_statistics`` (scale and offset learn), or ``train`` (live); or a mapping from
+            block to mode, ``frozen`` where it names none. In frozen blocks it is always ``frozen``.
+        layer_decay: Each block below the topmost learns at this multiple of the rate of the one above; 0 to 1.
+        multipliers: Instead of ``layer_decay``: the rate's multiplier by block, 1 where it names none; 0 freezes.
         blocks_of: A card's blocks; by default they are derived from the network's graph.
 
     Returns:
@@ -139,22 +139,49 @@ def freeze(
     graph = flat(model)
     found = blocks(graph, blocks_of)
     rates = _rates(found, upto, train, layer_decay, multipliers)
-    modes = _modes(found, batch_norm)
+    modes = _modes(found, rates, batch_norm)
     owner = covering(found, graph)
-    rows = []
-    for block in found:
-        mode: BatchNormMode = "frozen" if rates[block.name] == 0 else modes[block.name]
-        members = list({id(n.operation): n.operation for n in calls(graph) if owner[id(n.operation)] == block.name}.values())
-        has_norm = any(is_batch_norm(leaf) for leaf in _leaf_layers(members))
-        trained = {id(v): v for leaf in _leaf_layers(members) if learns(leaf, rates[block.name], mode) for v in trainable_of(leaf)}
-        count = sum(int(np.prod(v.shape)) for v in trained.values())
-        rows.append(Row(block, rates[block.name], mode if has_norm else None, count))
+    members = {name: [op for op in operations(graph) if owner[id(op)] == name] for name in found.names}
+    _check_shared(members)
+    rows = tuple(_row(block, rates[block.name], modes[block.name], members[block.name]) for block in found)
     if not any(row.trained for row in rows):
         what = "The plan leaves nothing to learn."
-        raise PlanError(what, expected=f"at least one block that learns, of {', '.join(found.names)}", fix="Freeze less.")
-    plan = Plan(tuple(rows), ())
+        raise PlanError(
+            what, expected=f"at least one block that learns, of {', '.join(found.names)}", fix="Freeze less."
+        )
+    plan = Plan(rows, ())
     edge = boundary(graph, plan.frozen_layers)
-    return Plan(plan.rows, edge.crossings if edge.below and edge.above else ())
+    return Plan(rows, edge.crossings if edge.below and edge.above else ())
+
+
+def _row(block: Block, rate: float, mode: BatchNormMode, members: Sequence[object]) -> Row:
+    """A block's row: how many of its parameters learn, and what its batch normalization does where it has any."""
+    mode = "frozen" if rate == 0 else mode
+    found = leaf_layers(members)
+    learning = {id(v): v for leaf in found if learns(leaf, rate, mode) for v in leaf._trainable_variables}
+    if mode == "fixed_statistics":
+        _check_reachable(block, members)
+    norm = mode if any(is_batch_norm(leaf) for leaf in found) else None
+    return Row(block, rate, norm, sum(math.prod(v.shape) for v in learning.values()))
+
+
+def _check_reachable(block: Block, members: Sequence[Any]) -> None:
+    """Batch normalization that is a part of another layer cannot be held in inference while the rest of it trains."""
+    for layer in members:
+        if not is_batch_norm(layer) and any(is_batch_norm(leaf) for leaf in leaf_layers([layer])):
+            what = f"The statistics inside '{layer.name}' cannot be fixed while the rest of that layer learns."
+            fix = f'Choose "frozen" or "train" for it: batch_norm={{"{block.name}": "frozen"}}.'
+            raise PlanError(what, fix=fix)
+
+
+def _check_shared(members: Mapping[str, Sequence[object]]) -> None:
+    """Every variable is of exactly one block."""
+    claimed: dict[int, str] = {}
+    for name, inside in members.items():
+        for variable in (v for leaf in leaf_layers(inside) for v in leaf.variables):
+            if claimed.setdefault(id(variable), name) != name:
+                what = f"The variable '{variable.path}' is shared by the blocks '{claimed[id(variable)]}' and '{name}'."
+                raise PlanError(what, fix="Make them one block: blocks_of=[BlockPattern(NAME, LAYERS)].")
 
 
 def _rates(
@@ -193,7 +220,10 @@ def _rates(
     return rates
 
 
-def _modes(found: Blocks, batch_norm: BatchNormMode | Mapping[str, BatchNormMode]) -> dict[str, BatchNormMode]:
+def _modes(
+    found: Blocks, rates: Mapping[str, float], batch_norm: BatchNormMode | Mapping[str, BatchNormMode]
+) -> dict[str, BatchNormMode]:
+    explicit = not isinstance(batch_norm, str)
     if isinstance(batch_norm, str):
         batch_norm = dict.fromkeys(found.names, batch_norm)
     for name, mode in batch_norm.items():
@@ -201,10 +231,14 @@ def _modes(found: Blocks, batch_norm: BatchNormMode | Mapping[str, BatchNormMode
         if mode not in BATCH_NORM_MODES:
             what = f"'{mode}' is not a mode of batch normalization."
             raise PlanError(what, expected=" | ".join(BATCH_NORM_MODES), fix=close_matches(str(mode), BATCH_NORM_MODES))
+        if explicit and mode != "frozen" and rates[name] == 0:
+            what = f"The block '{name}' is frozen: its batch normalization cannot be '{mode}'."
+            raise PlanError(what, fix="Thaw the block, or leave it out of batch_norm.")
     return {name: batch_norm.get(name, "frozen") for name in found.names}
 
 
-def _leaf_layers(operations: Sequence[object]) -> list[keras.layers.Layer]:
+def leaf_layers(operations: Sequence[object]) -> list[keras.layers.Layer]:
+    """All leaf layers of some operations; see :func:`zoo.graph.leaves`."""
     return [leaf for op in operations if isinstance(op, keras.layers.Layer) for leaf in leaves(op)]
 
 
@@ -216,95 +250,3 @@ def is_batch_norm(layer: object) -> bool:
 def learns(leaf: keras.layers.Layer, rate: float, mode: BatchNormMode | None) -> bool:
     """Whether a leaf layer's parameters learn under a row's rate and batch-norm mode."""
     return rate > 0 and not (is_batch_norm(leaf) and mode == "frozen")
-
-
-def trainable_of(leaf: keras.layers.Layer) -> list[keras.Variable]:
-    """The variables that a leaf layer learns while it is not frozen, whatever its switch says now."""
-    return list(leaf._trainable_variables)
-
-
-def apply(plan: Plan, graph: keras.Model) -> None:
-    """Sets every leaf layer's ``trainable`` as the plan says.
-
-    Raises:
-        PlanError: if a variable is covered by no row, or by two.
-    """
-    claimed: dict[int, str] = {}
-    for operation in {id(n.operation): n.operation for n in calls(graph)}.values():
-        row = plan.row_of(operation.name)
-        for leaf in _leaf_layers([operation]):
-            leaf.trainable = learns(leaf, row.rate, row.batch_norm)
-            for variable in leaf.variables:
-                if claimed.setdefault(id(variable), row.block.name) != row.block.name:
-                    what = f"The variable '{variable.path}' is shared by the blocks '{claimed[id(variable)]}' and '{row.block.name}'."
-                    raise PlanError(what, fix="Freeze or thaw them together, as one block.")
-
-
-def multipliers_of(plan: Plan, graph: keras.Model) -> dict[int, float]:
-    """The rate's multiplier of each variable that learns, by the variable's ``id``."""
-    return {
-        id(variable): plan.row_of(operation.name).rate
-        for operation in {id(n.operation): n.operation for n in calls(graph)}.values()
-        for leaf in _leaf_layers([operation])
-        for variable in leaf.trainable_variables
-    }
-
-
-def held_in_inference(plan: Plan, operation: object) -> bool:
-    """Whether an operation runs as in inference while the network trains: all of a frozen block does (no dropout, fixed
-    statistics), and batch normalization whose statistics are fixed."""
-    if not isinstance(operation, keras.layers.Layer) or not takes_training(operation):
-        return False
-    row = plan.row_of(operation.name)
-    return row.frozen or (is_batch_norm(operation) and row.batch_norm != "train")
-
-
-def edge_of(plan: Plan, graph: keras.Model) -> Boundary:
-    """The deepest frozen boundary of a flat network under a plan."""
-    return boundary(graph, plan.frozen_layers)
-
-
-_SEED_STATE = re.compile(r"(^|/)seed_generator_state(_\d+)?$")
-
-
-def is_seed_state(variable: keras.Variable) -> bool:
-    """Whether a variable is the state of a random generator, which moves with every draw."""
-    return bool(_SEED_STATE.search(variable.path)) or variable.name.startswith("seed_generator_state")
-
-
-def frozen_digests(plan: Plan, graph: keras.Model) -> dict[str, str]:
-    """The SHA-256 of everything that must not move under a plan: frozen weights, and statistics that are not live."""
-    digests = {}
-    for operation in {id(n.operation): n.operation for n in calls(graph)}.values():
-        row = plan.row_of(operation.name)
-        for leaf in _leaf_layers([operation]):
-            learning = {id(v) for v in trainable_of(leaf)} if learns(leaf, row.rate, row.batch_norm) else set()
-            live = not row.frozen and not (is_batch_norm(leaf) and row.batch_norm != "train")
-            for variable in leaf.variables:
-                moves = id(variable) in learning or (live and not variable.trainable)
-                if not moves and not is_seed_state(variable):
-                    digests[variable.path] = hashlib.sha256(np.ascontiguousarray(variable.numpy()).tobytes()).hexdigest()
-    return digests
-
-
-def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
-    """Checks that everything frozen is byte-identical to what it was.
-
-    Args:
-        plan: The plan that was trained under.
-        graph: The flat network.
-        before: What :func:`frozen_digests` gave before training.
-
-    Returns:
-        How many frozen variables were compared.
-
-    Raises:
-        PlanError: if one moved.
-    """
-    after = frozen_digests(plan, graph)
-    moved = sorted(name for name in before if after.get(name) != before[name])
-    if moved:
-        what = f"The plan was not kept: {len(moved)} frozen variable(s) moved during training: {', '.join(moved[:5])}."
-        fix = "A callback or a layer of your own writes to them; the run's result is not what the plan says."
-        raise PlanError(what, expected="every frozen weight and statistic byte-identical", fix=fix)
-    return len(before)

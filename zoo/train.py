@@ -1,7 +1,7 @@
 """Stages: the training loop around Keras.
 
-Keras computes each step (``train_on_batch``); the loop decides what a step sees. Batches, augmentation and dropout are a
-pure function of seed, stage, epoch and step: before each step the state of every random generator is set from them.
+Keras computes each step (``train_on_batch``); the loop decides what a step sees. Batches, augmentation and dropout are
+a pure function of seed, stage, epoch and step: before each step the state of every random generator is set from them.
 """
 
 import time
@@ -13,14 +13,17 @@ import keras
 import numpy as np
 
 from . import engine
+from .boundary import Boundary, cut_trunk
 from .checkpoint import weights_digest
-from .graph import Runner, flat
-from .layers import Inference, augmentation, by_variable, optimizer
-from .plan import Plan, apply, audit, edge_of, frozen_digests, held_in_inference, is_seed_state, multipliers_of
+from .enforcement import apply, audit, edge_of, frozen_digests, multipliers_of
+from .errors import RecipeError, ZooError, close_matches
+from .graph import flat
+from .layers import augmentation, by_variable, optimizer
+from .plan import Plan
 from .progress import Progress
 from .recipe import StagePart
 from .seeds import derive, generator
-from .surgery import Boundary, cut_head, cut_trunk
+from .stage_network import StageNetwork, held_head
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage did: its history (a row an epoch), how many frozen variables were audited, and the digest it ended with."""
+    """What a stage did: its history, a row an epoch; how many frozen variables were audited; its last digest."""
 
     name: str
     history: tuple[dict[str, Any], ...]
@@ -67,27 +70,6 @@ class StageResult:
     def epochs(self) -> int:
         """How many epochs it ran."""
         return len(self.history)
-
-
-class StageNetwork(keras.Model):
-    """What a stage computes: augmentation, the frozen trunk in inference, and the head.
-
-    The trunk is called with ``training=False`` here, in a ``call`` of our own: inside a functional model Keras would
-    overrule it.
-    """
-
-    def __init__(self, augment: list[Any], trunk: keras.Model | None, head: keras.Model, precision: str):
-        super().__init__(dtype=precision)
-        self.augment, self.trunk, self.head = augment, trunk, head
-        self.built = True
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        x = inputs
-        for layer in self.augment:
-            x = layer(x, training=training)
-        if self.trunk is not None:
-            x = self.trunk(x, training=False)
-        return self.head(x, training=training)
 
 
 class FeatureStore:
@@ -118,7 +100,7 @@ def train_stage(
     stage: StagePart,
     index: int,
     job: Job,
-    store: FeatureStore | None = None,
+    store: FeatureStore,
 ) -> StageResult:
     """Trains one stage: applies the plan, trains what it thaws, and audits that the rest did not move.
 
@@ -135,30 +117,29 @@ def train_stage(
 
     Raises:
         PlanError: if a frozen variable moved.
-        RecipeError: if Keras has no such optimizer or argument.
+        RecipeError: if Keras has no such optimizer or argument, or early stopping watches a figure that does not exist.
+        ZooError: if training diverged.
     """
     started = time.perf_counter()
     graph = flat(network)
     apply(plan, graph)
     before = frozen_digests(plan, graph)
-    model, train, val = _assemble(graph, plan, job, store or FeatureStore())
-    rates = multipliers_of(plan, graph)
-    spec = dict(stage.optimizer)
-    made = optimizer(spec.pop("name"), **spec)
-    made = by_variable(made, [rates.get(id(v), 1.0) for v in model.trainable_variables])
-    model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
-    history = _epochs(model, train, val, stage, index, job)
-    audited = audit(plan, graph, before)
-    return StageResult(
-        stage.name, tuple(history), time.perf_counter() - started, audited, weights_digest(graph), graph, model.optimizer
+    model, train, val = _assemble(graph, plan, job, store)
+    model.compile(
+        optimizer=_optimizer(stage, model, multipliers_of(plan, graph)), loss=job.loss, weighted_metrics=job.metrics()
     )
+    history = _epochs(model, train, val, stage, index, job, model.random_states(graph))
+    if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
+        raise _diverged(stage, "weights are no longer finite")
+    audited = audit(plan, graph, before)
+    seconds = time.perf_counter() - started
+    return StageResult(stage.name, tuple(history), seconds, audited, weights_digest(graph), graph, model.optimizer)
 
 
 def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> tuple[StageNetwork, Side, Side]:
     """The network that a stage trains, and its sides: on features where nothing below the boundary is random."""
     edge = edge_of(plan, graph)
-
-    head = cut_head(graph, edge, _holding(plan))
+    head = held_head(graph, edge, plan)
     layers = augmentation(job.augment)
     if not edge.below:
         return StageNetwork(layers, None, head, job.precision), job.train, job.val
@@ -173,43 +154,52 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
     return StageNetwork([], None, head, job.precision), sides[0], sides[1]
 
 
-def _holding(plan: Plan) -> Runner:
-    """Runs what the plan holds in inference as in inference; a shared layer is wrapped once, so it stays one layer."""
-    wrapped: dict[int, Any] = {}
+def _optimizer(stage: StagePart, model: StageNetwork, rates: Mapping[int, float]) -> keras.optimizers.Optimizer:
+    """The stage's optimizer, with each variable's multiple of its rate."""
+    arguments = dict(stage.optimizer)
+    made = optimizer(arguments.pop("name"), **arguments)
+    return by_variable(made, [rates[id(v)] for v in model.trainable_variables])
 
-    def runner(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if id(operation) not in wrapped:
-            wrapped[id(operation)] = Inference(operation) if held_in_inference(plan, operation) else operation
-        return wrapped[id(operation)](*args, **kwargs)
 
-    return runner
+def _diverged(stage: StagePart, how: str) -> ZooError:
+    what = f"Training diverged in the stage '{stage.name}': {how}."
+    return ZooError(what, fix="Lower the learning rate, or clip gradients: --global-clipnorm 1.")
 
 
 def _epochs(
-    model: StageNetwork, train: Side, val: Side, stage: StagePart, index: int, job: Job
+    model: StageNetwork, train: Side, val: Side, stage: StagePart, index: int, job: Job, states: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     callbacks = keras.callbacks.CallbackList([*job.callbacks, *_early_stopping(stage, val)], model=model)
     callbacks.set_params({"epochs": stage.epochs, "steps": -(-len(train) // job.batch_size), "verbose": 0})
-    states = [v for v in model.variables if is_seed_state(v)]
     history: list[dict[str, Any]] = []
     model.stop_training = False
     callbacks.on_train_begin()
     for epoch in range(stage.epochs):
         callbacks.on_epoch_begin(epoch)
         started = time.perf_counter()
-        row = {"stage": stage.name, "epoch": epoch + 1}
-        row |= _train_epoch(model, train, states, index, epoch, job, callbacks)
+        figures = _train_epoch(model, train, states, index, epoch, job, callbacks)
         if len(val):
-            row |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        row["seconds"] = round(time.perf_counter() - started, 4)
-        history.append(row)
-        callbacks.on_epoch_end(epoch, {k: v for k, v in row.items() if k not in ("stage", "epoch", "seconds")})
-        job.progress.step(stage.name, epoch + 1, stage.epochs, f"epochs, {_figures(row)}")
+            figures |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
+        _check_figures(figures, stage, epoch, bool(len(val)))
+        figures["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        seconds = round(time.perf_counter() - started, 4)
+        history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
+        callbacks.on_epoch_end(epoch, dict(figures))
+        job.progress.step(stage.name, epoch + 1, stage.epochs, f"epochs, {_shown(figures)}")
         if model.stop_training:
             break
     callbacks.on_train_end()
     return history
+
+
+def _check_figures(figures: Mapping[str, float], stage: StagePart, epoch: int, validated: bool) -> None:
+    """Stops where the loss is no number any more, or early stopping watches a figure that nobody measures."""
+    if not np.isfinite(figures["loss"]):
+        raise _diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
+    watched = (stage.early_stopping or {}).get("monitor")
+    if watched is not None and watched not in figures and (validated or not watched.startswith("val_")):
+        what = f"Early stopping cannot watch '{watched}': nobody measures it."
+        raise RecipeError(what, expected=" | ".join(figures), fix=close_matches(watched, figures))
 
 
 def _early_stopping(stage: StagePart, val: Side) -> list[keras.callbacks.Callback]:
@@ -243,7 +233,7 @@ def batches(count: int, batch_size: int, seed: int, stage: int, epoch: int) -> l
 def _train_epoch(
     model: StageNetwork,
     train: Side,
-    states: Sequence[Any],
+    states: Mapping[str, Any],
     stage: int,
     epoch: int,
     job: Job,
@@ -252,8 +242,8 @@ def _train_epoch(
     total: dict[str, float] = {}
     for step, indices in enumerate(batches(len(train), job.batch_size, job.seed, stage, epoch)):
         callbacks.on_train_batch_begin(step)
-        for i, state in enumerate(states):
-            state.assign(np.array([derive(job.seed, "draw", stage, epoch, step, i), 0]))
+        for name, state in states.items():
+            state.assign(np.array([derive(job.seed, "draw", stage, epoch, step, name), 0]))
         weights = None if train.weights is None else train.weights[indices]
         x = engine.as_input(train.read(indices))
         logs = model.train_on_batch(x, train.targets[indices], sample_weight=weights, return_dict=True)
@@ -276,6 +266,6 @@ def _add(total: dict[str, float], logs: Mapping[str, Any], count: int) -> None:
         total[key] = total.get(key, 0.0) + float(value) * count
 
 
-def _figures(row: Mapping[str, Any]) -> str:
+def _shown(row: Mapping[str, Any]) -> str:
     keys = [k for k in ("loss", "val_loss", "accuracy", "val_accuracy") if k in row]
     return ", ".join(f"{key} {row[key]:.4f}" for key in keys)

@@ -1,0 +1,64 @@
+"""Copies of networks that share nothing with the original."""
+
+import tempfile
+from collections.abc import Callable
+
+import keras
+
+from .errors import SurgeryError
+from .graph import flat
+
+Rebuild = Callable[[keras.layers.Layer], keras.layers.Layer]
+
+
+def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A fresh layer of the same configuration; a ``Lambda``, which has no state and no safe configuration, as it is."""
+    return layer if isinstance(layer, keras.layers.Lambda) else layer.__class__.from_config(layer.get_config())
+
+
+def clone(model: keras.Model, rebuild: Rebuild = rebuilt) -> keras.Model:
+    """A copy of a network that shares nothing with it, models inside taken apart.
+
+    Args:
+        model: A functional or Sequential model.
+        rebuild: Makes the fresh layer that stands for one of the model's.
+
+    Returns:
+        A functional model with the same layers' names and the same values.
+
+    Raises:
+        SurgeryError: if a layer cannot be rebuilt from its configuration.
+    """
+    graph = flat(model)
+    try:
+        copy = keras.models.clone_model(graph, clone_function=rebuild)
+        copy_state(graph, copy)
+    except (NotImplementedError, ValueError, TypeError) as reason:
+        what = f"The network '{model.name}' cannot be copied: {str(reason).splitlines()[0]}"
+        raise SurgeryError(what, fix="Give its own layers a get_config().") from reason
+    return copy
+
+
+def copy_state(source: keras.Model, target: keras.Model) -> None:
+    """Copies everything that layers hold, between two flat networks of the same layers' names.
+
+    That is every variable, and what Keras saves beside them: vocabularies, and constants made of variables.
+    """
+    for layer in target.layers:
+        twin = source.get_layer(layer.name)
+        for to, value in zip(layer.variables, twin.variables, strict=True):
+            to.assign(value)
+        pairs = zip(layer._flatten_layers(), twin._flatten_layers(), strict=True)
+        for to, given in pairs:
+            _copy_beside_variables(given, to)
+
+
+def _copy_beside_variables(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    if type(source).load_own_variables is not keras.layers.Layer.load_own_variables:
+        store: dict[str, object] = {}
+        source.save_own_variables(store)
+        target.load_own_variables(store)
+    if hasattr(source, "load_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            source.save_assets(folder)  # pyright: ignore[reportAttributeAccessIssue]
+            target.load_assets(folder)  # pyright: ignore[reportAttributeAccessIssue]

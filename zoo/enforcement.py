@@ -1,0 +1,107 @@
+"""Keeping a plan: what it switches before training, and the proof afterwards that nothing frozen moved."""
+
+import hashlib
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from .boundary import Boundary, boundary
+from .errors import PlanError
+from .graph import flat, is_seed_state, leaves, operations, takes_training
+from .plan import Plan, Row, is_batch_norm, leaf_layers, learns
+
+
+def apply(plan: Plan, graph: keras.Model) -> None:
+    """Sets every leaf layer's ``trainable`` as the plan says.
+
+    Raises:
+        PlanError: if the plan does not cover a layer.
+    """
+    for operation in operations(graph):
+        row = plan.row_of(operation.name)
+        for leaf in leaf_layers([operation]):
+            leaf.trainable = learns(leaf, row.rate, row.batch_norm)
+
+
+def multipliers_of(plan: Plan, graph: keras.Model) -> dict[int, float]:
+    """The rate's multiplier of each variable that learns, by the variable's ``id``."""
+    return {
+        id(variable): plan.row_of(operation.name).rate
+        for operation in operations(graph)
+        for leaf in leaf_layers([operation])
+        for variable in leaf.trainable_variables
+    }
+
+
+def held_in_inference(plan: Plan, operation: object) -> bool:
+    """Whether an operation runs as in inference while the network trains: all of a frozen block does (no dropout, fixed
+    statistics), and batch normalization whose statistics are fixed."""
+    if not isinstance(operation, keras.layers.Layer) or not takes_training(operation):
+        return False
+    row = plan.row_of(operation.name)
+    return row.frozen or (is_batch_norm(operation) and row.batch_norm != "train")
+
+
+def edge_of(plan: Plan, graph: keras.Model) -> Boundary:
+    """The deepest frozen boundary of a flat network under a plan."""
+    return boundary(graph, plan.frozen_layers)
+
+
+def frozen_digests(plan: Plan, graph: keras.Model) -> dict[str, str]:
+    """The SHA-256 of everything that must not move under a plan: frozen weights, and statistics that are not live."""
+    digests: dict[str, str] = {}
+    for operation in operations(graph):
+        row = plan.row_of(operation.name)
+        for leaf in leaf_layers([operation]):
+            moving = {id(v) for v in _moving(leaf, row)}
+            for variable in leaf.variables:
+                if id(variable) not in moving and not is_seed_state(variable):
+                    value = np.ascontiguousarray(variable.numpy())
+                    digests[f"{operation.name}: {variable.path} {len(digests)}"] = hashlib.sha256(value).hexdigest()
+    return digests
+
+
+def _moving(leaf: keras.layers.Layer, row: Row) -> list[keras.Variable]:
+    """The variables of a leaf layer that training may move."""
+    if not learns(leaf, row.rate, row.batch_norm):
+        return []
+    if is_batch_norm(leaf) and row.batch_norm != "train":
+        return list(leaf._trainable_variables)
+    return list(leaf.variables)
+
+
+def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
+    """Checks that everything frozen is byte-identical to what it was.
+
+    Args:
+        plan: The plan that was trained under.
+        graph: The flat network.
+        before: What :func:`frozen_digests` gave before training.
+
+    Returns:
+        How many frozen variables were compared.
+
+    Raises:
+        PlanError: if one moved.
+    """
+    after = frozen_digests(plan, graph)
+    moved = sorted(name for name in before if after.get(name) != before[name])
+    if moved:
+        what = f"The plan was not kept: {len(moved)} frozen variable(s) moved during training: {', '.join(moved[:5])}."
+        fix = "A callback or a layer of your own writes to them; the run's result is not what the plan says."
+        raise PlanError(what, expected="every frozen weight and statistic byte-identical", fix=fix)
+    return len(before)
+
+
+def trainable_switches(model: keras.Model) -> dict[int, bool]:
+    """What every leaf layer's ``trainable`` says, by the layer's ``id``; to be put back after training."""
+    return {id(leaf): leaf.trainable for layer in flat(model).layers for leaf in leaves(layer)}
+
+
+def restore_switches(model: keras.Model, switches: dict[int, bool]) -> None:
+    """Puts back what :func:`trainable_switches` gave: a saved result is not frozen behind its user's back."""
+    for layer in flat(model).layers:
+        for leaf in leaves(layer):
+            if id(leaf) in switches:
+                leaf.trainable = switches[id(leaf)]

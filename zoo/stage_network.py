@@ -1,0 +1,69 @@
+"""What a stage computes: augmentation, the frozen trunk, and the head that learns."""
+
+from typing import Any
+
+import keras
+
+from .boundary import Boundary, cut_head
+from .enforcement import held_in_inference
+from .graph import Runner, is_seed_state
+from .layers import Inference
+from .plan import Plan
+
+
+class StageNetwork(keras.Model):
+    """Augmentation, the frozen trunk in inference, and the head.
+
+    The trunk is called with ``training=False`` here, in a ``call`` of our own: inside a functional model Keras would
+    overrule it.
+
+    Args:
+        augment: Layers on the raw inputs, random only in training.
+        trunk: What lies below the boundary; ``None`` where there is none, or where its features are the inputs.
+        head: What lies above it.
+        precision: The dtype policy; ``mixed_float16`` has the optimizer scale the loss.
+    """
+
+    def __init__(self, augment: list[Any], trunk: keras.Model | None, head: keras.Model, precision: str):
+        super().__init__(dtype=precision, autocast=False)  # raw inputs keep their 32 bits
+        self.augment, self.trunk, self.head = augment, trunk, head
+        self.built = True
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Calls one after the other."""
+        x = inputs
+        for layer in self.augment:
+            x = layer(x, training=training)
+        if self.trunk is not None:
+            x = self.trunk(x, training=False)
+        return self.head(x, training=training)
+
+    def random_states(self, graph: keras.Model) -> dict[str, Any]:
+        """The states of all random generators, by names that do not depend on where the network is cut.
+
+        Args:
+            graph: The flat network that trunk and head were cut from.
+        """
+        inside = {id(v) for v in self.variables}
+        states = {}
+        for kind, holders in (("augment", self.augment), ("network", [graph])):
+            found = [v for holder in holders for v in holder.variables if is_seed_state(v)]
+            states |= {f"{kind}{i}": v for i, v in enumerate(found) if id(v) in inside}
+        return states
+
+
+def held_head(graph: keras.Model, edge: Boundary, plan: Plan) -> keras.Model:
+    """The head in which everything that the plan holds in inference runs as in inference."""
+    return cut_head(graph, edge, _holding(plan))
+
+
+def _holding(plan: Plan) -> Runner:
+    """Runs what the plan holds in inference as in inference; a shared layer is wrapped once, so it stays one layer."""
+    wrapped: dict[int, Any] = {}
+
+    def runner(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if id(operation) not in wrapped:
+            wrapped[id(operation)] = Inference(operation) if held_in_inference(plan, operation) else operation
+        return wrapped[id(operation)](*args, **kwargs)
+
+    return runner

@@ -1,0 +1,129 @@
+"""The network that a run starts from: the user's own, or one of the zoo's with a fresh top."""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from . import network as networks
+from . import registry
+from .card import KERAS_FILE, Card
+from .copying import clone
+from .data import Dataset, Split
+from .errors import DataError, RecipeError, SurgeryError
+from .graph import node_of
+from .input_form import InputForm
+from .objective import Objective, answering_in_units
+from .recipe import Recipe
+from .seeds import derive
+from .sources.path import input_form_of
+from .surgery import default_cut, replace_top
+
+#: What images of different sizes become for a network that takes any size.
+DEFAULT_IMAGE = (64, 64, 3)
+
+
+def own(network: keras.Model, data: Dataset, goal: Objective) -> tuple[Card, keras.Model]:
+    """The user's own network, copied, so that training leaves theirs as it is.
+
+    Raises:
+        SurgeryError: if its input or output does not fit the data, or it gives logits.
+        DataError: if it takes another kind of input.
+    """
+    copy = clone(network)
+    if len(copy.inputs) != 1:
+        what = "The network takes several inputs."
+        raise SurgeryError(what, expected="one input", received=str(len(copy.inputs)))
+    size, kind = data.target.size, data.target.kind
+    shapes = [tuple(tensor.shape) for tensor in copy.outputs]
+    if shapes != [(None, size)]:
+        what = "The network's output does not fit the data."
+        received = ", ".join(str(shape) for shape in shapes)
+        fix = f"Give it a new top: zoo.replace_top(model, classes={size})."
+        raise SurgeryError(what, expected=f"(None, {size}), one for each of the {kind}", received=received, fix=fix)
+    last = node_of(copy.outputs[0]).operation
+    if goal.output != "linear" and getattr(last, "activation", None) is keras.activations.linear:
+        what = f"The network's last layer '{last.name}' gives logits, not probabilities."
+        raise SurgeryError(
+            what, expected=f"activation='{goal.output}' for {kind}", fix="Add it, and use a loss on probabilities."
+        )
+    form = input_form_of(network.name, list(copy.inputs[0].shape[1:]), str(copy.inputs[0].dtype))
+    _check_form(form, data)
+    return Card(plain_name(network.name), "", KERAS_FILE, "classification", "a network of the user's own", form), copy
+
+
+def plain_name(text: str) -> str:
+    """A text as a card's name: ASCII letters, digits, ``-`` and ``_``."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in text).strip("-_") or "network"
+
+
+def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tuple[Card, keras.Model, Recipe]:
+    """The named network with a fresh top, and the recipe with its cut written out.
+
+    Raises:
+        ZooError: if there is no such network, or it does not fit the data.
+    """
+    card = registry.find(recipe.model.name)
+    architecture = card.input is None
+    if card.input is None:
+        card = replace(card, input=_form_for(card, data))
+    form = card.input
+    if form is None:
+        what = f"The card of '{card.full_name}' says no input."
+        raise SurgeryError(what)
+    _check_form(form, data)
+    if architecture and not recipe.model.from_scratch:
+        what = f"'{card.full_name}' is an architecture without weights."
+        raise RecipeError(what, fix="Train it from random weights: --from-scratch.")
+    if recipe.model.from_scratch:
+        args = {**_normalization(card, data, sides, form), **recipe.model.args}
+        outputs = data.target.size if architecture else None
+        base = networks.build(card, seed=derive(recipe.seed, "network"), outputs=outputs, **args)
+        card = replace(card, args={**card.args, **args})
+    else:
+        base = networks.load(card)
+    cut = recipe.model.cut or card.cut or default_cut(base)
+    model = replace_top(
+        base,
+        cut=cut,
+        classes=data.target.size,
+        hidden=recipe.top.hidden,
+        activation=recipe.top.activation,
+        dropout=recipe.top.dropout,
+        output=goal.output,
+        seed=derive(recipe.seed, "top"),
+    )
+    if goal.units is not None:
+        model = answering_in_units(model, goal.units)
+    return card, model, replace(recipe, model=replace(recipe.model, cut=cut))
+
+
+def _form_for(card: Card, data: Dataset) -> InputForm:
+    """The input of an architecture that takes any: the data's own."""
+    shape = data.native_shape() or (DEFAULT_IMAGE if data.kind == "image" else None)
+    if shape is None or data.kind not in ("image", "vector"):
+        what = f"'{card.name}' cannot take this data."
+        raise DataError(what, expected="images, or vectors of numbers", received=data.kind)
+    if card.builder == "convnet" and data.kind != "image":
+        what = "'convnet' takes images."
+        raise DataError(what, received=f"vectors of {shape[0]} numbers", fix="Use 'dnn'.")
+    return InputForm(data.kind, tuple(shape))
+
+
+def _check_form(form: InputForm, data: Dataset) -> None:
+    native = data.native_shape()
+    if form.kind == data.kind and (form.kind in ("image", "text") or native == form.shape):
+        return
+    what = "The network and the data do not fit together."
+    received = f"{data.kind}{'' if native is None else f' of shape {native}'}"
+    raise DataError(what, expected=f"{form.kind} of shape {form.shape}", received=received)
+
+
+def _normalization(card: Card, data: Dataset, sides: Split, form: InputForm) -> dict[str, Any]:
+    """Mean and variance of each feature on the training side, for the dense network's own normalization."""
+    if card.builder != "dnn" or form.kind != "vector":
+        return {}
+    x = data.batch(sides.train, form).astype("float64")
+    variance = np.where(x.var(axis=0) > 0, x.var(axis=0), 1.0)
+    return {"mean": [float(v) for v in x.mean(axis=0)], "variance": [float(v) for v in variance]}

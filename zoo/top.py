@@ -1,0 +1,75 @@
+"""A fresh top for a network: hidden layers and one dense output, named ``top_...``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from .errors import SurgeryError, close_matches
+from .seeds import derive
+
+#: Activations that He initialization suits: ReLU and its variants. LeCun's suits SELU, Glorot's the rest.
+_HE = ("relu", "elu", "leaky_relu", "gelu", "silu", "swish", "mish", "celu", "relu6", "hard_silu", "hard_swish")
+
+
+def check_top(classes: int, hidden: Sequence[int], activation: str, dropout: float) -> None:
+    """Checks a top's numbers before anything is built.
+
+    Raises:
+        SurgeryError: if a number is out of range, or Keras has no such activation.
+    """
+    if classes < 1 or any(width < 1 for width in hidden):
+        what = "A top needs at least one output, and at least one unit in each hidden layer."
+        raise SurgeryError(what, received=f"classes={classes}, hidden={list(hidden)}")
+    if not 0 <= dropout < 1:
+        what = "The share of units dropped is out of range."
+        raise SurgeryError(what, expected="0 <= dropout < 1", received=str(dropout))
+    try:
+        keras.activations.get(activation)
+    except (ValueError, TypeError):
+        what = f"Keras has no activation '{activation}'."
+        names = [n for n in dir(keras.activations) if n.islower() and not n.startswith("_")]
+        raise SurgeryError(what, fix=close_matches(str(activation), names)) from None
+
+
+def with_top(
+    base: keras.Model, *, classes: int, hidden: Sequence[int], activation: str, dropout: float, output: str, seed: int
+) -> Any:
+    """The output of a fresh top on a network's output; see :func:`zoo.replace_top`."""
+    taken = {layer.name for layer in base.layers}
+    x = _pooled(base.outputs[0], taken)
+    scaled = "lecun_normal" if activation == "selu" else "he_normal" if activation in _HE else "glorot_uniform"
+    for i, width in enumerate(hidden, 1):
+        initializer = _seeded(scaled, derive(seed, "top", i))
+        x = keras.layers.Dense(width, kernel_initializer=initializer, name=_free(f"top_dense{i}", taken))(x)
+        x = keras.layers.Activation(activation, name=_free(f"top_activation{i}", taken))(x)
+        if dropout:
+            name = _free(f"top_dropout{i}", taken)
+            x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", i), name=name)(x)
+    initializer = _seeded("glorot_uniform", derive(seed, "top", 0))
+    name = _free("top_output", taken)
+    return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
+
+
+def _seeded(name: str, seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.get({"class_name": name, "config": {"seed": seed}})
+
+
+def _pooled(x: Any, taken: set[str]) -> Any:
+    """Features as one vector an example: a feature map or a sequence is averaged."""
+    layers = keras.layers
+    pools = {3: layers.GlobalAveragePooling1D, 4: layers.GlobalAveragePooling2D, 5: layers.GlobalAveragePooling3D}
+    rank = len(x.shape)
+    if rank == 2:
+        return x
+    if rank not in pools:
+        what = "A top cannot be put on this layer's output."
+        raise SurgeryError(what, expected="(batch, features), or a feature map", received=f"shape {x.shape}")
+    return pools[rank](name=_free("top_pool", taken))(x)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, numbered where the network below has a layer of that name already."""
+    free = name if name not in taken else next(f"{name}_{i}" for i in range(2, 10**6) if f"{name}_{i}" not in taken)
+    taken.add(free)
+    return free
