@@ -55,6 +55,7 @@ wheel: $(BIN)/.installed  ## build the wheel into dist/
 
 glyphs: $(BIN)/.installed  ## train the shipped network again, from its recipe, into runs/glyphs
 	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/zoo finetune --recipe glyphs --out runs/glyphs
+	@$(BIN)/python benchmarks/ship_glyphs.py runs/glyphs --check
 
 clean:  ## remove what was built; runs stay
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
