@@ -12,7 +12,7 @@ from typing import Any
 from . import strict_toml
 from .errors import CardError
 from .input_form import FITS, KINDS, RESAMPLES, InputForm
-from .strict_toml import Table
+from .strict_toml import REQUIRED, Table
 
 #: The builder of a card whose ``.keras`` file holds its own architecture.
 KERAS_FILE = "keras"
@@ -104,7 +104,7 @@ def parse_card(text: str, where: str = "card") -> Card:
 def _read(table: Table) -> Card:
     fields: dict[str, Any] = {
         "name": _slug(table, "name"),
-        "tag": table.take("tag", str, ""),
+        "tag": _slug(table, "tag", ""),
         "builder": table.take("builder", str),
         "task": table.choice("task", TASKS),
         **{key: table.take(key, str, "") for key in ("summary", "license", "source")},
@@ -118,10 +118,10 @@ def _read(table: Table) -> Card:
         with table.table("weights") as inner:
             fields["weights"] = _read_weights(inner)
     with table.table("input", required=True) as inner:
-        shape = inner.numbers("shape", whole=True)
+        kind = inner.choice("kind", KINDS)
         fields["input"] = InputForm(
-            inner.choice("kind", KINDS),
-            shape,
+            kind,
+            _read_shape(inner, kind),
             inner.choice("resample", RESAMPLES, "bilinear"),
             inner.choice("fit", FITS, "stretch"),
         )
@@ -136,17 +136,37 @@ def _read(table: Table) -> Card:
     return Card(**fields)
 
 
-def _slug(table: Table, key: str) -> str:
-    value = table.take(key, str)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
+def _slug(table: Table, key: str, default: Any = REQUIRED) -> str:
+    """A name or a tag: part of a folder's name on the shelf."""
+    value = table.take(key, str, default)
+    if value != default and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", value):
         table.fail(key, "letters, digits, '-' and '_'", value)
     return value
 
 
+_SHAPES = {"image": "height, width, and 1 or 3 channels", "vector": "one length", "text": "[]", "array": "sizes"}
+
+
+def _read_shape(table: Table, kind: str) -> tuple[int, ...]:
+    shape = table.numbers("shape", whole=True)
+    fits = {
+        "image": len(shape) == 3 and shape[-1] in (1, 3),
+        "vector": len(shape) == 1,
+        "text": not shape,
+        "array": bool(shape),
+    }
+    if not fits[kind] or any(size < 1 for size in shape):
+        table.fail("shape", f"{_SHAPES[kind]} for kind = {kind!r}", list(shape))
+    return shape
+
+
 def _read_weights(table: Table) -> WeightsFile:
     weights = WeightsFile(table.take("file", str), table.take("sha256", str), table.take("bytes", int))
-    if Path(weights.file).name != weights.file:
-        table.fail("file", "the name of a file beside the card", weights.file)
+    name = weights.file
+    if not name or name in (".", "..") or "/" in name or "\\" in name or name.endswith(".toml"):
+        table.fail("file", "the name of a weights file beside the card", name)
+    if weights.bytes < 0:
+        table.fail("bytes", "0 or more", weights.bytes)
     if not re.fullmatch(r"[0-9a-f]{64}", weights.sha256):
         table.fail("sha256", "64 hexadecimal digits", weights.sha256)
     return weights

@@ -12,9 +12,9 @@
     ├── RunError         a run folder that exists already, is incomplete, or cannot be written
     └── DeviceError      a device that is not there, or too small
 
-Each message is one short paragraph: what happened, what was expected, what was received, how to fix it. The command line
-prints it and exits with 1; ``--debug`` adds the traceback. This module imports nothing of zoo, so that every room may
-use it.
+Each message is one short paragraph: what happened, what was expected, what was received, how to fix it. The command
+line prints it and exits with 1; ``--debug`` adds the traceback. This module imports nothing of zoo, so that every room
+may use it.
 """
 
 from collections.abc import Iterable
@@ -87,4 +87,6 @@ def close_matches(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(repr(n) for n in near)}?"
-    return f"Known: {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}."
+    if not names:
+        return "There is none yet."
+    return f"Known: {', '.join(names[:20])}{f' and {len(names) - 20} more' if len(names) > 20 else ''}."

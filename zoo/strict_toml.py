@@ -4,14 +4,22 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from .errors import ZooError, close_matches
 
 T = TypeVar("T")
-_REQUIRED: Any = object()
+#: The default of a key that has none.
+REQUIRED: Any = object()
 
-_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", list: "a list", dict: "a table"}
+_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a table",
+}
 
 
 class Table:
@@ -37,16 +45,16 @@ class Table:
         """Whether a key is there and not taken yet."""
         return name in self._data
 
-    def take(self, name: str, kind: type[T], default: T = _REQUIRED) -> T:
+    def take(self, name: str, kind: type[T], default: T = REQUIRED) -> T:
         """Takes a value of the given type; whole numbers pass for ``float``."""
         self._known.append(name)
         if name not in self._data:
-            if default is _REQUIRED:
+            if default is REQUIRED:
                 what = f"{self.where}: the key '{self.key(name)}' is missing."
                 raise self.error(what, expected=_NAMES[kind], fix=f"Add it: {name} = ...")
             return default
-        value = self._data.pop(name)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value: Any = self._data.pop(name)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
             value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             self.fail(name, _NAMES[kind], value)
@@ -57,22 +65,24 @@ class Table:
         self._known.append(name)
         return self._data.pop(name, default)
 
-    def choice(self, name: str, choices: tuple[str, ...], default: Any = _REQUIRED) -> Any:
+    def choice(self, name: str, choices: tuple[str, ...], default: Any = REQUIRED) -> Any:
         """Takes one of several strings."""
         value = self.take(name, str, default)
         if value not in choices:
             what = f"{self.where}: '{self.key(name)}' is not one that zoo knows."
-            raise self.error(what, expected=" | ".join(choices), received=repr(value), fix=close_matches(value, choices))
+            raise self.error(
+                what, expected=" | ".join(choices), received=repr(value), fix=close_matches(value, choices)
+            )
         return value
 
-    def strings(self, name: str, default: Any = _REQUIRED) -> tuple[str, ...]:
+    def strings(self, name: str, default: Any = REQUIRED) -> tuple[str, ...]:
         """Takes a list of strings."""
         value = self.take(name, list, default)
         if not all(isinstance(v, str) for v in value):
             self.fail(name, "a list of strings", value)
         return tuple(value)
 
-    def numbers(self, name: str, default: Any = _REQUIRED, whole: bool = False) -> tuple[Any, ...]:
+    def numbers(self, name: str, default: Any = REQUIRED, whole: bool = False) -> tuple[Any, ...]:
         """Takes a list of numbers (of whole ones, where asked)."""
         value = self.take(name, list, default)
         kinds = (int,) if whole else (int, float)
@@ -83,7 +93,7 @@ class Table:
     @contextmanager
     def table(self, name: str, required: bool = False) -> Iterator["Table"]:
         """A table inside this one; on leaving it, every key must have been taken."""
-        inner = Table(self.take(name, dict, _REQUIRED if required else {}), self.where, self.error, self.key(name))
+        inner = Table(self.take(name, dict, REQUIRED if required else {}), self.where, self.error, self.key(name))
         yield inner
         inner.close()
 
@@ -99,7 +109,7 @@ class Table:
             inner.close()
         return tuple(out)
 
-    def fail(self, name: str, expected: str, received: Any, fix: str | None = None) -> None:
+    def fail(self, name: str, expected: str, received: Any, fix: str | None = None) -> NoReturn:
         """Raises the error for a value that does not fit."""
         what = f"{self.where}: '{self.key(name)}' has the wrong value."
         raise self.error(what, expected=expected, received=repr(received), fix=fix)
@@ -138,5 +148,7 @@ def parse(text: str, where: str, error: type[ZooError]) -> Table:
     schema = table.take("schema", int)
     if schema != 1:
         what = f"{where} has a schema that this zoo does not know."
-        raise error(what, expected="schema = 1", received=f"schema = {schema}", fix="Use the zoo that wrote it, or a newer one.")
+        raise error(
+            what, expected="schema = 1", received=f"schema = {schema}", fix="Use the zoo that wrote it, or a newer one."
+        )
     return table
