@@ -45,6 +45,8 @@ def copy_state(source: keras.Model, target: keras.Model) -> None:
     That is every variable, and what Keras saves beside them: vocabularies, and constants made of variables.
     """
     for layer in target.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue  # named anew by Keras where it had no name of its own
         twin = source.get_layer(layer.name)
         for to, value in zip(layer.variables, twin.variables, strict=True):
             to.assign(value)

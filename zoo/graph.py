@@ -33,7 +33,18 @@ def flat(model: keras.Model) -> keras.Model:
         return graph
     values = {id(tensor): tensor for tensor in graph.inputs}
     run(calls(graph), values)
-    return keras.Model(_like(model, "inputs", values), _like(model, "outputs", values), name=model.name)
+    outputs = _like(model, "outputs", values)
+    _check_names(model, keras.tree.flatten(outputs))
+    return keras.Model(_like(model, "inputs", values), outputs, name=model.name)
+
+
+def _check_names(model: keras.Model, outputs: list[Any]) -> None:
+    """Layers are known by their names: those of models inside must differ too."""
+    names = [op.name for op in {id(n.operation): n.operation for n in _calls_down_to(set(), outputs)}.values()]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        what = f"The network '{model.name}' has several layers called '{twice}', in different models inside it."
+        raise SurgeryError(what, fix="Name them apart where they are made: keras.layers.Dense(..., name=...).")
 
 
 def as_graph(model: keras.Model) -> keras.Model:
@@ -66,10 +77,14 @@ def _like(model: keras.Model, side: str, values: dict[int, Any]) -> Any:
 
 def calls(model: keras.Model) -> list[Any]:
     """The model's own nodes (calls of operations), each after those whose outputs it takes; inputs are left out."""
-    reached = {id(tensor) for tensor in model.inputs}
+    return _calls_down_to({id(tensor) for tensor in model.inputs}, model.outputs)
+
+
+def _calls_down_to(reached: set[int], outputs: Sequence[Any]) -> list[Any]:
+    """The calls between some tensors, by their ``id``, and outputs."""
     order: list[Any] = []
     done: set[int] = set()
-    stack = [(node, False) for node in reversed([node_of(t) for t in model.outputs if id(t) not in reached])]
+    stack = [(node, False) for node in reversed([node_of(t) for t in outputs if id(t) not in reached])]
     while stack:
         node, expanded = stack.pop()
         if id(node) in done:
