@@ -46,6 +46,8 @@ def with_top(
         if dropout:
             name = _free(f"top_dropout{i}", taken)
             x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", i), name=name)(x)
+    if dropout and not hidden:
+        x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=_free("top_dropout", taken))(x)
     initializer = _seeded("glorot_uniform", derive(seed, "top", 0))
     name = _free("top_output", taken)
     return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
