@@ -3,7 +3,6 @@
 The header is small JSON, so shapes and parameter counts are known without loading anything.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,8 @@ def read_header(file: Path) -> dict[str, tuple[int, ...]]:
         WeightsError: if the file is not safetensors, or names a tensor twice (the specification forbids it; the library
             accepts it).
     """
+    import json
+
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -62,7 +63,9 @@ def write_tensors(file: Path, tensors: "Mapping[str, np.ndarray]", metadata: Map
     import numpy as np
     from safetensors.numpy import save
 
-    payload = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata=dict(metadata) if metadata else None)
+    payload = save(
+        {k: np.asarray(v, order="C") for k, v in tensors.items()}, metadata=dict(metadata) if metadata else None
+    )
     with completed(file) as part:
         part.write_bytes(payload)
 
