@@ -68,7 +68,17 @@ def test_a_card_read_from_a_file_knows_its_folder(tmp_path):
 
 @pytest.mark.parametrize(
     "key",
-    ["name", "builder", "task", "input", "input.kind", "input.shape", "weights.file", "weights.sha256", "weights.bytes"],
+    [
+        "name",
+        "builder",
+        "task",
+        "input",
+        "input.kind",
+        "input.shape",
+        "weights.file",
+        "weights.sha256",
+        "weights.bytes",
+    ],
 )
 def test_a_missing_key_is_named_with_the_file(key):
     said = message(edited(key, None))
@@ -84,7 +94,7 @@ def test_a_missing_key_is_named_with_the_file(key):
     ],
 )  # fmt: skip
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
-    assert message(edited(key, "x")) .startswith(f"c.toml: unknown key '{key}'. Did you mean '{near}'")
+    assert message(edited(key, "x")).startswith(f"c.toml: unknown key '{key}'. Did you mean '{near}'")
 
 
 def test_an_unknown_key_of_a_block_is_named_with_its_number():
@@ -149,7 +159,9 @@ def test_vectors_texts_and_arrays_have_shapes_of_their_own():
     for kind, shape in (("vector", [4]), ("text", []), ("array", [4, 5])):
         card = parse_card(edited("input", {"kind": kind, "shape": shape}))
         assert card.input == InputForm(kind, tuple(shape))
-    assert "one length for kind = 'vector'; received [4, 5]" in message(edited("input", {"kind": "vector", "shape": [4, 5]}))
+    assert "one length for kind = 'vector'; received [4, 5]" in message(
+        edited("input", {"kind": "vector", "shape": [4, 5]})
+    )
     assert "[] for kind = 'text'; received [4]" in message(edited("input", {"kind": "text", "shape": [4]}))
 
 

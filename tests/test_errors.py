@@ -55,5 +55,9 @@ def test_a_long_list_of_known_names_is_cut():
 
 def test_the_module_of_errors_imports_nothing_of_zoo():
     tree = ast.parse(Path(errors.__file__).read_text(encoding="utf-8"))
-    found = [n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    found = [
+        n.module if isinstance(n, ast.ImportFrom) else n.names[0].name
+        for n in ast.walk(tree)
+        if isinstance(n, (ast.Import, ast.ImportFrom))
+    ]
     assert set(found) == {"collections.abc", "difflib"}

@@ -1,6 +1,6 @@
 """The flags of ``zoo finetune``, which are edits of a recipe; and the stages that a recipe without any gets."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart, parse_recipe, re
 
 @dataclass(frozen=True)
 class Options:
-    """The flags of ``zoo finetune``, and the keyword arguments of :func:`zoo.finetune`: what is ``None`` was not given."""
+    """The flags of ``zoo finetune``, and the keyword arguments of :func:`zoo.finetune`; ``None`` was not given."""
 
     seed: int | None = None
     cut: str | None = None
@@ -72,16 +72,36 @@ def with_options(recipe: Recipe, options: Options) -> Recipe:
     Raises:
         RecipeError: if the flags contradict each other, or a value is out of range.
     """
-    given = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) is not None}
+    given = {f.name: _plain(getattr(options, f.name)) for f in fields(options) if getattr(options, f.name) is not None}
+    recipe_starts_so = recipe.model.from_scratch
     if "seed" in given:
         recipe = replace(recipe, seed=given["seed"])
     for name in ("model", "data", "top", "compute"):
         changes = {key: value for key, value in given.items() if _PART_OF.get(key) == name}
         recipe = replace(recipe, **{name: replace(getattr(recipe, name), **changes)})
     scratch = recipe.model.from_scratch
-    stages = recipe.stages or (scratch_stages() if scratch else transfer_stages(given.get("freeze")))
+    # Stages that freeze pretrained layers say nothing about a network from random weights.
+    stages = () if scratch and not recipe_starts_so else recipe.stages
+    stages = stages or (scratch_stages() if scratch else transfer_stages(given.get("freeze")))
     recipe = replace(recipe, stages=_edit_stages(stages, given, scratch))
-    return parse_recipe(recipe_text(recipe), "the options")
+    return parse_recipe(_text(recipe), "the options")
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, which TOML knows."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def _text(recipe: Recipe) -> str:
+    try:
+        return recipe_text(recipe)
+    except (TypeError, AttributeError) as reason:
+        what = f"An option has a value that a recipe cannot hold: {reason}."
+        raise RecipeError(what, expected="numbers, strings, true or false, and lists and tables of them") from None
 
 
 def transfer_stages(freeze: str | None) -> tuple[StagePart, ...]:
@@ -115,10 +135,8 @@ _CLIP_KEYS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
 def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratch: bool) -> tuple[StagePart, ...]:
-    """Stage flags: ``head_...`` go to the first of several stages, the optimizer's to the last, clipping and patience to all."""
-    if scratch and given.get("freeze") not in (None, FREEZE_NONE):
-        what = "A network from random weights has nothing worth freezing."
-        raise RecipeError(what, received=f"from_scratch with freeze = {given['freeze']!r}", fix="Leave one of them out.")
+    """Stage flags: ``head_...`` go to the stage ``head``, the optimizer's to the last, clipping and patience to all."""
+    _refuse_frozen_noise([given.get("freeze"), *(stage.freeze for stage in stages)], scratch)
     for key in ("head_epochs", "head_learning_rate"):
         if key in given and (scratch or stages[0].name != "head"):
             what = f"'{key}' is for the stage 'head', which this recipe does not have."
@@ -129,13 +147,30 @@ def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratc
     if "head_learning_rate" in given:
         edited[0] = replace(edited[0], optimizer={**edited[0].optimizer, "learning_rate": given["head_learning_rate"]})
     edited[-1] = _edit_last(edited[-1], given)
+    return tuple(_stopped(_clipped(stage, given), given) for stage in edited)
+
+
+def _refuse_frozen_noise(freezes: Sequence[str | None], scratch: bool) -> None:
+    frozen = [freeze for freeze in freezes if freeze not in (None, FREEZE_NONE)]
+    if scratch and frozen:
+        what = "A network from random weights has nothing worth freezing."
+        raise RecipeError(what, received=f"from_scratch with freeze = {frozen[0]!r}", fix="Leave one of them out.")
+
+
+def _clipped(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
+    """A stage with clipping as the flags say; Keras takes one kind at a time, so flags replace the recipe's."""
     clips = {key: given[key] for key in _CLIP_KEYS if key in given}
-    for i, stage in enumerate(edited):
-        edited[i] = replace(stage, optimizer={**stage.optimizer, **clips})
-        if "patience" in given:
-            stopping = {**(stage.early_stopping or {"monitor": "val_loss", "min_delta": 0.0}), "patience": given["patience"]}
-            edited[i] = replace(edited[i], early_stopping=stopping)
-    return tuple(edited)
+    if not clips:
+        return stage
+    rest = {key: value for key, value in stage.optimizer.items() if key not in _CLIP_KEYS}
+    return replace(stage, optimizer={**rest, **clips})
+
+
+def _stopped(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
+    if "patience" not in given:
+        return stage
+    before = stage.early_stopping or {"monitor": "val_loss", "min_delta": 0.0}
+    return replace(stage, early_stopping={**before, "patience": given["patience"]})
 
 
 def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
@@ -146,6 +181,10 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
     changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm") if key in given}
     if "layer_decay" in given:
         changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
-    if "freeze" in given and stage.name != "head":
+    if "freeze" in given and stage.train != ("top",):
         changes |= {"freeze": given["freeze"], "train": None}
+    elif given.get("freeze") not in (None, FREEZE_ALL):
+        what = f"The recipe's last stage '{stage.name}' trains the top alone: everything below is frozen."
+        fix = "Use another recipe, or leave the recipe out."
+        raise RecipeError(what, received=f"freeze = {given['freeze']!r}", fix=fix)
     return replace(stage, optimizer=optimizer, **changes)

@@ -3,7 +3,9 @@
 A recipe is data. What is not written has a default; the recipe in a run folder has every default written out.
 """
 
+import math
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,14 @@ AUGMENTATIONS = ("none", "light", "standard", "strong")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ENGINES = ("auto", "keras")
 TARGETS = ("auto", "classes", "labels", "numbers")
-LOSSES = ("auto", "categorical_crossentropy", "binary_crossentropy", "mean_squared_error", "mean_absolute_error", "huber")
+LOSSES = (
+    "auto",
+    "categorical_crossentropy",
+    "binary_crossentropy",
+    "mean_squared_error",
+    "mean_absolute_error",
+    "huber",
+)
 BATCH_NORM = ("frozen", "fixed_statistics", "train")
 #: For ``freeze``: nothing, or everything below the top.
 FREEZE_NONE, FREEZE_ALL = "none", "all"
@@ -71,7 +80,7 @@ class TopPart:
 
 @dataclass(frozen=True)
 class ComputePart:
-    """``[compute]``: how it is computed. ``threads = 0`` means as many as the machine has, up to 8; the run says how many."""
+    """``[compute]``: how it is computed; ``threads = 0`` means as many as the machine has, up to 8: the run says."""
 
     engine: str = "auto"
     precision: str = "float32"
@@ -81,7 +90,7 @@ class ComputePart:
 
 @dataclass(frozen=True)
 class StagePart:
-    """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen block), how fast and how long."""
+    """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen one), how fast and how long."""
 
     name: str
     epochs: int
@@ -128,7 +137,8 @@ def read_recipe(source: str | os.PathLike[str]) -> Recipe:
         path = shipped_recipes().get(text, path)
         if not path.exists():
             what = f"There is no recipe '{text}'."
-            raise RecipeError(what, expected="a path to a .toml file, or a shipped name", fix=close_matches(text, shipped_recipes()))
+            expected = "a path to a .toml file, or a shipped name"
+            raise RecipeError(what, expected=expected, fix=close_matches(text, shipped_recipes()))
     return _read(strict_toml.read(path, RecipeError))
 
 
@@ -184,7 +194,9 @@ def _read_model(table: Table) -> ModelPart:
         table.take("args", dict, {}),
     )
     if part.args and not part.from_scratch:
-        table.fail("args", "from_scratch = true beside it", part.args, "A pretrained network's arguments are its card's.")
+        table.fail(
+            "args", "from_scratch = true beside it", part.args, "A pretrained network's arguments are its card's."
+        )
     return part
 
 
@@ -193,7 +205,8 @@ def _read_data(table: Table) -> DataPart:
     val = table.take("val", float, 0.1)
     if not (test == "rest" or (isinstance(test, (int, float)) and not isinstance(test, bool) and 0 <= test < 1)):
         table.fail("test", 'a share from 0 to below 1, or "rest"', test)
-    _check(table, "val", 0 <= val < 1 and (test == "rest" or val + float(test) < 1), "0 or more, and below 1 together with test", val)
+    below = 0 <= val < 1 and (test == "rest" or val + float(test) < 1)
+    _check(table, "val", below, "0 or more, and below 1 together with test", val)
     limit = table.take("limit_per_class", int) if table.has("limit_per_class") else None
     _check(table, "limit_per_class", limit is None or limit >= 1, "1 or more", limit)
     if test == "rest" and limit is None:
@@ -224,16 +237,23 @@ def _read_augment(table: Table) -> str | tuple[dict[str, Any], ...]:
     if value not in AUGMENTATIONS:
         expected = f'{" | ".join(AUGMENTATIONS)}, or a list of Keras layers: [{{ name = "RandomFlip", ... }}]'
         table.fail("augment", expected, value, close_matches(str(value), AUGMENTATIONS))
-    return value
+    return str(value)
 
 
 def _read_class_weights(table: Table) -> str | dict[str, float]:
     value = table.take_any("class_weights", "none")
-    if isinstance(value, dict) and all(isinstance(v, (int, float)) and v >= 0 for v in value.values()):
+    if isinstance(value, dict) and _weights(value):
         return {name: float(v) for name, v in value.items()}
     if value not in ("none", "balanced"):
         table.fail("class_weights", "none | balanced, or a table of class = weight, 0 or more", value)
     return value
+
+
+def _weights(table: dict[str, Any]) -> bool:
+    """Whether every value is a finite number, 0 or more."""
+    return all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and v >= 0 for v in table.values()
+    )
 
 
 def _read_top(table: Table) -> TopPart:
@@ -252,20 +272,25 @@ def _read_top(table: Table) -> TopPart:
 
 def _read_stage(table: Table) -> StagePart:
     optimizer = table.take("optimizer", dict)
-    _check(table, "optimizer", isinstance(optimizer.get("name"), str), '{ name = "adam", learning_rate = 1e-3 }', optimizer)
+    named = isinstance(optimizer.get("name"), str)
+    _check(table, "optimizer", named, '{ name = "adam", learning_rate = 1e-3 }', optimizer)
     train = table.strings("train") if table.has("train") else None
     freeze = _optional_string(table, "freeze")
     if (train is None) == (freeze is None):
         table.fail("train", "either train (the blocks that learn) or freeze (the highest frozen block)", train)
     multipliers = table.take("multipliers", dict) if table.has("multipliers") else None
+    _check(table, "multipliers", _weights(multipliers or {}), "a table of block = multiplier, 0 or more", multipliers)
     decay = table.take("layer_decay", float) if table.has("layer_decay") else None
     _check(table, "layer_decay", decay is None or 0 < decay <= 1, "above 0, at most 1", decay)
     if decay is not None and multipliers is not None:
         table.fail("multipliers", "either layer_decay or multipliers", multipliers)
     epochs = table.take("epochs", int)
     _check(table, "epochs", epochs >= 1, "1 or more", epochs)
+    name = table.take("name", str)
+    fits = re.fullmatch(r"\w[\w .-]{0,63}", name) is not None
+    _check(table, "name", fits, "letters, digits, blanks, '.', '-' and '_': it is part of a file's name", name)
     return StagePart(
-        name=table.take("name", str),
+        name=name,
         epochs=epochs,
         optimizer=optimizer,
         train=train,

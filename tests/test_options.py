@@ -1,0 +1,218 @@
+"""Flags over recipes: flags win, they reach the right stage, and contradictions are refused."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from zoo.errors import RecipeError
+from zoo.options import Options, scratch_stages, transfer_stages, with_options
+from zoo.recipe import DataPart, ModelPart, Recipe, StagePart, TopPart
+
+EMPTY = Recipe(ModelPart("glyphs"), DataPart("digits"))
+ADAM = {"name": "adam", "learning_rate": 1e-3}
+
+
+def message(recipe: Recipe, **flags: object) -> str:
+    with pytest.raises(RecipeError) as caught:
+        with_options(recipe, Options(**flags))
+    return str(caught.value)
+
+
+def test_without_flags_and_stages_the_defaults_are_put_in():
+    assert with_options(EMPTY, Options()) == replace(EMPTY, stages=transfer_stages(None))
+    scratch = replace(EMPTY, model=replace(EMPTY.model, from_scratch=True))
+    assert with_options(scratch, Options()).stages == scratch_stages()
+
+
+def test_without_flags_a_recipe_stays_as_it_is():
+    recipe = replace(EMPTY, seed=3, stages=(StagePart("only", 4, ADAM, train=("top", "block3"), layer_decay=0.3),))
+    assert with_options(recipe, Options()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "before", "after"),
+    [
+        ("model", "cut", "a", "b"), ("data", "val", 0.3, 0.0), ("data", "test", 0.3, 0.0), ("data", "batch_size", 8, 16),
+        ("data", "limit_per_class", 3, 5), ("data", "augment", "light", "none"), ("data", "class_weights", "balanced", "none"),
+        ("data", "target", "labels", "classes"), ("data", "label_column", ("a",), ("b", "c")),
+        ("data", "path_column", "a", "b"), ("data", "text_column", "a", "b"), ("data", "feature_columns", ("a",), ("b",)),
+        ("data", "skip_bad", True, False), ("top", "hidden", (8,), (16, 4)), ("top", "hidden", (8,), ()),
+        ("top", "activation", "elu", "relu"), ("top", "dropout", 0.5, 0.0), ("top", "loss", "auto", "huber"),
+        ("top", "label_smoothing", 0.1, 0.0), ("compute", "precision", "mixed_float16", "float32"),
+        ("compute", "threads", 4, 0), ("compute", "device", "gpu", "cpu"),
+    ],
+)  # fmt: skip
+def test_a_flag_wins_over_the_recipe(part, key, before, after):
+    recipe = replace(EMPTY, **{part: replace(getattr(EMPTY, part), **{key: before})})
+    assert getattr(getattr(with_options(recipe, Options()), part), key) == before
+    changed = with_options(recipe, Options(**{key: after}))
+    assert getattr(getattr(changed, part), key) == after
+    assert replace(changed, stages=(), **{part: getattr(recipe, part)}) == recipe, "nothing else may change"
+
+
+def test_the_seed_wins_over_the_recipe():
+    assert with_options(replace(EMPTY, seed=3), Options(seed=0)).seed == 0
+
+
+def test_every_option_changes_something():
+    values = {
+        "seed": 5, "cut": "x", "from_scratch": True, "val": 0.2, "test": 0.3, "limit_per_class": 4, "augment": "light",
+        "batch_size": 8, "class_weights": "balanced", "target": "labels", "label_column": ("a",), "path_column": "a",
+        "text_column": "a", "feature_columns": ("a",), "skip_bad": True, "hidden": (8,), "activation": "relu",
+        "dropout": 0.1, "loss": "huber", "label_smoothing": 0.1, "precision": "mixed_bfloat16", "threads": 1,
+        "device": "cpu", "freeze": "block1", "head_epochs": 3, "head_learning_rate": 0.5, "epochs": 3,
+        "optimizer": "sgd", "learning_rate": 0.5, "momentum": 0.5, "nesterov": True, "weight_decay": 0.5,
+        "clipnorm": 1.0, "clipvalue": 1.0, "global_clipnorm": 1.0, "layer_decay": 0.25, "batch_norm": "train",
+        "patience": 2,
+    }  # fmt: skip
+    assert values.keys() == {f.name for f in fields(Options)}
+    plain = with_options(EMPTY, Options())
+    for key, value in values.items():
+        assert with_options(EMPTY, Options(**{key: value})) != plain, key
+
+
+def test_the_command_has_a_flag_for_every_option():
+    from zoo.commands.finetune import command
+
+    assert {f.name for f in fields(Options)} <= {param.name for param in command.params}
+
+
+def test_flags_of_the_head_reach_the_head_and_the_others_the_last_stage():
+    flags = Options(
+        head_epochs=2, head_learning_rate=0.5, epochs=3, learning_rate=0.25, layer_decay=0.1, batch_norm="train"
+    )
+    head, tune = with_options(EMPTY, flags).stages
+    assert (head.epochs, head.optimizer, head.batch_norm) == (2, {"name": "adam", "learning_rate": 0.5}, "frozen")
+    assert (tune.epochs, tune.optimizer) == (3, {"name": "adam", "learning_rate": 0.25})
+    assert (tune.layer_decay, tune.batch_norm) == (0.1, "train")
+
+
+def test_an_optimizer_by_name_keeps_the_rate_and_takes_no_arguments_of_the_one_before():
+    before = {"name": "sgd", "learning_rate": 0.3, "momentum": 0.9, "nesterov": True}
+    recipe = replace(EMPTY, stages=(StagePart("s", 1, before, freeze="none"),))
+    assert with_options(recipe, Options(optimizer="rmsprop")).stages[0].optimizer == {
+        "name": "rmsprop",
+        "learning_rate": 0.3,
+    }
+    changed = with_options(recipe, Options(momentum=0.5, nesterov=False, weight_decay=0.1))
+    assert changed.stages[0].optimizer == {**before, "momentum": 0.5, "nesterov": False, "weight_decay": 0.1}
+
+
+def test_an_optimizer_may_be_a_table():
+    made = with_options(
+        EMPTY, Options(optimizer={"name": "sgd", "learning_rate": {"name": "CosineDecay", "decay_steps": 9}})
+    )
+    assert made.stages[-1].optimizer == {"name": "sgd", "learning_rate": {"name": "CosineDecay", "decay_steps": 9}}
+
+
+def test_clipping_and_patience_reach_every_stage():
+    for stage in with_options(EMPTY, Options(global_clipnorm=1.0, patience=4)).stages:
+        assert stage.optimizer["global_clipnorm"] == 1.0
+        assert stage.early_stopping == {"monitor": "val_loss", "min_delta": 0.0, "patience": 4}
+
+
+def test_a_flag_for_clipping_replaces_the_recipes_other_kind():
+    stage = StagePart("s", 1, {**ADAM, "global_clipnorm": 1.0}, freeze="none")
+    assert with_options(replace(EMPTY, stages=(stage,)), Options(clipvalue=0.5)).stages[0].optimizer == {
+        **ADAM,
+        "clipvalue": 0.5,
+    }
+
+
+def test_patience_keeps_what_the_recipe_watches():
+    stopping = {"monitor": "val_accuracy", "patience": 9, "min_delta": 0.01}
+    recipe = replace(EMPTY, stages=(StagePart("s", 1, ADAM, freeze="none", early_stopping=stopping),))
+    assert with_options(recipe, Options(patience=2)).stages[0].early_stopping == {**stopping, "patience": 2}
+
+
+@pytest.mark.parametrize(
+    ("freeze", "names"), [("all", ["head"]), ("none", ["head", "fine-tune"]), ("block1", ["head", "fine-tune"])]
+)
+def test_freeze_says_how_much_is_frozen_throughout(freeze, names):
+    made = with_options(EMPTY, Options(freeze=freeze)).stages
+    assert [stage.name for stage in made] == names
+    assert made[0].train == ("top",)
+    if len(made) > 1:
+        assert (made[1].freeze, made[1].train) == (freeze, None)
+
+
+def test_freeze_replaces_the_recipes_list_of_blocks():
+    recipe = replace(EMPTY, stages=(StagePart("s", 1, ADAM, train=("top", "block3")),))
+    stage = with_options(recipe, Options(freeze="block1")).stages[0]
+    assert (stage.freeze, stage.train) == ("block1", None)
+
+
+def test_freeze_is_refused_where_the_recipe_trains_the_top_alone():
+    recipe = replace(EMPTY, stages=transfer_stages("all"))
+    assert message(recipe, freeze="block1") == (
+        "The recipe's last stage 'head' trains the top alone: everything below is frozen. Received freeze = 'block1'. "
+        "Use another recipe, or leave the recipe out."
+    )
+    assert with_options(recipe, Options(freeze="all")) == recipe
+
+
+def test_layer_decay_replaces_the_recipes_multipliers():
+    recipe = replace(EMPTY, stages=(StagePart("s", 1, ADAM, train=("top",), multipliers={"top": 0.5}),))
+    stage = with_options(recipe, Options(layer_decay=0.1)).stages[0]
+    assert (stage.layer_decay, stage.multipliers) == (0.1, None)
+
+
+def test_random_weights_are_not_frozen():
+    assert message(EMPTY, from_scratch=True, freeze="block1") == (
+        "A network from random weights has nothing worth freezing. Received from_scratch with freeze = 'block1'. "
+        "Leave one of them out."
+    )
+    assert with_options(EMPTY, Options(from_scratch=True, freeze="none")).stages == scratch_stages()
+    scratch = replace(EMPTY, model=ModelPart("glyphs", from_scratch=True))
+    assert "nothing worth freezing" in message(replace(scratch, stages=(StagePart("s", 1, ADAM, freeze="block1"),)))
+
+
+def test_the_same_recipe_from_scratch_freezes_nothing():
+    recipe = replace(EMPTY, stages=transfer_stages(None))
+    made = with_options(recipe, Options(from_scratch=True, epochs=3))
+    assert made.model.from_scratch
+    assert made.stages == (replace(scratch_stages()[0], epochs=3),)
+
+
+def test_stages_that_the_recipe_writes_for_random_weights_stay():
+    stage = StagePart("mine", 3, ADAM, freeze="none", batch_norm="train")
+    recipe = replace(EMPTY, model=ModelPart("glyphs", from_scratch=True), stages=(stage,))
+    assert with_options(recipe, Options(from_scratch=True)).stages == (stage,)
+
+
+@pytest.mark.parametrize("key", ["head_epochs", "head_learning_rate"])
+def test_flags_of_the_head_are_refused_where_there_is_none(key):
+    said = f"'{key}' is for the stage 'head', which this recipe does not have. Use 'epochs' and 'learning_rate'."
+    assert message(EMPTY, **{key: 1}, from_scratch=True) == said
+    assert message(replace(EMPTY, stages=(StagePart("s", 1, ADAM, freeze="none"),)), **{key: 1}) == said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"dropout": 1.0}, "the options: 'top.dropout' has the wrong value. Expected 0 to below 1; received 1.0."),
+        ({"seed": -1}, "the options: 'seed' has the wrong value. Expected 0 to 2**63 - 1; received -1."),
+        ({"epochs": 0}, "the options: 'stage[1].epochs' has the wrong value. Expected 1 or more; received 0."),
+        (
+            {"hidden": (0,)},
+            "the options: 'top.hidden' has the wrong value. Expected widths of 1 or more; received [0].",
+        ),
+        ({"hidden": 64}, "the options: 'top.hidden' has the wrong value. Expected a list; received 64."),
+        ({"layer_decay": 2.0}, "the options: 'stage[1].layer_decay' has the wrong value. Expected above 0, at most 1"),
+        ({"batch_norm": "live"}, "the options: 'stage[1].batch_norm' has the wrong value."),
+        ({"test": "rest"}, "the options: 'data.test' has the wrong value. Expected a share, where no limit_per_class"),
+        ({"learning_rate": object()}, "An option has a value that a recipe cannot hold: "),
+    ],
+)
+def test_a_flag_out_of_range_is_refused(flags, said):
+    assert message(EMPTY, **flags).startswith(said)
+
+
+def test_numbers_of_numpy_are_numbers():
+    flags = Options(
+        learning_rate=np.float64(0.5), epochs=np.int64(3), hidden=(np.int64(8),), class_weights={"a": np.float32(2)}
+    )
+    made = with_options(EMPTY, flags)
+    assert made.stages[-1].optimizer["learning_rate"] == 0.5
+    assert (made.stages[-1].epochs, made.top, made.data.class_weights) == (3, TopPart((8,)), {"a": 2.0})

@@ -1,0 +1,326 @@
+"""Recipes: strict in what they take, every default written out, and the same after being written and read."""
+
+import re
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo import recipe as recipes
+from zoo.errors import RecipeError
+from zoo.recipe import (
+    ComputePart,
+    DataPart,
+    ModelPart,
+    Recipe,
+    StagePart,
+    TopPart,
+    parse_recipe,
+    read_recipe,
+    recipe_text,
+)
+
+WHOLE = {
+    "schema": 1,
+    "seed": 7,
+    "model": {"name": "glyphs", "cut": "features"},
+    "data": {"path": "digits", "val": 0.1, "test": 0.2, "limit_per_class": 10, "augment": "none", "batch_size": 32},
+    "top": {"hidden": [64], "activation": "elu", "dropout": 0.3},
+    "compute": {"engine": "auto", "precision": "float32", "threads": 2},
+    "stage": [
+        {"name": "head", "train": ["top"], "epochs": 20, "optimizer": {"name": "adam", "learning_rate": 0.01}},
+        {
+            "name": "fine-tune",
+            "train": ["top", "block3"],
+            "epochs": 10,
+            "layer_decay": 0.5,
+            "batch_norm": {"block3": "fixed_statistics"},
+            "optimizer": {"name": "sgd", "momentum": 0.9},
+            "early_stopping": {"monitor": "val_loss", "patience": 5},
+        },
+    ],
+}
+
+
+def edited(key: str, value: object) -> str:
+    """The whole recipe with one key changed; ``None`` takes it out, ``stage[1].x`` is a key of the second stage."""
+    data = deepcopy(WHOLE)
+    *outer, last = key.split(".")
+    table = data
+    for name in outer:
+        found = re.fullmatch(r"(\w+)\[(\d)\]", name)
+        table = table[found[1]][int(found[2])] if found else table[name]
+    if value is None:
+        del table[last]
+    else:
+        table[last] = value
+    return tomli_w.dumps(data)
+
+
+def message(text: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "r.toml")
+    return str(caught.value)
+
+
+def test_a_whole_recipe_is_read():
+    recipe = parse_recipe(tomli_w.dumps(WHOLE))
+    assert (recipe.seed, recipe.model, recipe.top) == (7, ModelPart("glyphs", "features"), TopPart((64,), "elu", 0.3))
+    assert recipe.data.limit_per_class == 10
+    assert [stage.name for stage in recipe.stages] == ["head", "fine-tune"]
+    assert recipe.stages[1].early_stopping == {"monitor": "val_loss", "patience": 5, "min_delta": 0.0}
+    assert recipe.stages[1].batch_norm == {"block3": "fixed_statistics"}
+
+
+def test_what_is_not_written_has_a_default():
+    recipe = parse_recipe('schema = 1\n[model]\nname = "glyphs"\n[data]\npath = "digits"')
+    assert recipe == Recipe(ModelPart("glyphs"), DataPart("digits"))
+
+
+@pytest.mark.parametrize(
+    "key", ["model", "data", "model.name", "data.path", "stage[0].name", "stage[0].epochs", "stage[1].optimizer"]
+)
+def test_a_missing_key_is_named_with_the_file(key):
+    said = message(edited(key, None))
+    assert said.startswith(f"r.toml: the key '{key}' is missing. Expected ")
+    assert said.endswith(f"Add it: {key.split('.')[-1]} = ...")
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("sead", "seed"), ("modle", "model"), ("stages", "stage"), ("model.cutt", "cut"), ("data.vall", "val"),
+        ("data.limit_pro_class", "limit_per_class"), ("data.batchsize", "batch_size"), ("top.widths", None),
+        ("top.hiden", "hidden"), ("compute.thread", "threads"), ("stage[0].epoch", "epochs"),
+        ("stage[1].layerdecay", "layer_decay"), ("stage[1].early_stopping.patiense", "patience"),
+    ],
+)  # fmt: skip
+def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
+    said = message(edited(key, 1))
+    assert said.startswith(f"r.toml: unknown key '{key}'.")
+    assert (f"Did you mean '{near}'" if near else "Known: activation, dropout, hidden, label_smoothing, loss.") in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("seed", -1, "0 to 2**63 - 1; received -1"),
+        ("seed", 2**63, "0 to 2**63 - 1"),
+        ("seed", "7", "a whole number; received '7'"),
+        ("seed", True, "a whole number; received True"),
+        ("model", "glyphs", "a table; received 'glyphs'"),
+        ("model.from_scratch", 1, "true or false; received 1"),
+        ("model.args", {"filters": [8]}, "from_scratch = true beside it"),
+        ("data.val", 1.0, "0 or more, and below 1 together with test; received 1.0"),
+        ("data.val", 0.9, "0 or more, and below 1 together with test; received 0.9"),
+        ("data.val", -0.1, "0 or more"),
+        ("data.val", float("nan"), "0 or more"),
+        ("data.test", 1, 'a share from 0 to below 1, or "rest"; received 1'),
+        ("data.test", "all", 'a share from 0 to below 1, or "rest"; received \'all\''),
+        ("data.test", True, 'a share from 0 to below 1, or "rest"; received True'),
+        ("data.limit_per_class", 0, "1 or more; received 0"),
+        ("data.batch_size", 0, "1 or more; received 0"),
+        ("data.augment", "ligth", "Did you mean 'light'?"),
+        ("data.augment", [{"factor": 0.1}], "a list of Keras layers"),
+        ("data.class_weights", "balance", "none | balanced, or a table"),
+        ("data.class_weights", {"a": -1}, "none | balanced, or a table of class = weight, 0 or more; received {'a': -1}"),
+        ("data.class_weights", {"a": True}, "none | balanced, or a table"),
+        ("data.class_weights", {"a": float("inf")}, "none | balanced, or a table"),
+        ("data.label_column", "y", "a list; received 'y'"),
+        ("top.hidden", [0], "widths of 1 or more; received [0]"),
+        ("top.hidden", [1.5], "a list of whole numbers; received [1.5]"),
+        ("top.dropout", 1.0, "0 to below 1; received 1.0"),
+        ("top.dropout", float("nan"), "0 to below 1; received nan"),
+        ("top.label_smoothing", 1.0, "0 to below 1"),
+        ("compute.threads", -1, "0 or more; received -1"),
+        ("stage", [1], "tables, each headed [[stage]]"),
+        ("stage[0].epochs", 0, "1 or more; received 0"),
+        ("stage[0].optimizer", {"learning_rate": 0.1}, '{ name = "adam", learning_rate = 1e-3 }'),
+        ("stage[0].optimizer", "adam", "a table; received 'adam'"),
+        ("stage[0].name", "../up", "it is part of a file's name; received '../up'"),
+        ("stage[0].name", "", "it is part of a file's name"),
+        ("stage[0].name", "fine-tune", "stages of different names"),
+        ("stage[0].train", None, "either train (the blocks that learn) or freeze (the highest frozen block)"),
+        ("stage[0].freeze", "block1", "either train (the blocks that learn) or freeze (the highest frozen block)"),
+        ("stage[1].layer_decay", 0.0, "above 0, at most 1; received 0.0"),
+        ("stage[1].layer_decay", 1.5, "above 0, at most 1"),
+        ("stage[1].multipliers", {"block3": 0.3}, "either layer_decay or multipliers"),
+        ("stage[0].multipliers", {"top": "fast"}, "a table of block = multiplier, 0 or more; received {'top': 'fast'}"),
+        ("stage[0].multipliers", {"top": -0.5}, "a table of block = multiplier, 0 or more"),
+        ("stage[1].batch_norm", "fixed", "frozen | fixed_statistics | train, or a table of block = mode"),
+        ("stage[1].batch_norm", {"block3": "frosen"}, "Did you mean 'frozen'?"),
+        ("stage[1].batch_norm", {"block3": 3}, "frozen | fixed_statistics | train"),
+        ("stage[1].early_stopping", {"patience": 0}, "1 or more; received 0"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
+    said = message(edited(key, value))
+    assert re.match(r"r\.toml: '[\w.\[\]]+' has the wrong value\. Expected ", said)
+    assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("data.target", "class", "auto | classes | labels | numbers; received 'class'. Did you mean 'classes'?"),
+        ("top.loss", "mse", "mean_squared_error"),
+        ("compute.precision", "float16", "Did you mean 'mixed_bfloat16'"),
+        ("compute.engine", "fast", "auto | keras; received 'fast'"),
+    ],
+)
+def test_a_word_that_is_not_a_choice_shows_the_choices(key, value, expected):
+    said = message(edited(key, value))
+    if key == "compute.precision":
+        expected = "float32 | mixed_bfloat16 | mixed_float16"
+    assert said.startswith(f"r.toml: '{key}' is not one that zoo knows. Expected ")
+    assert expected in said
+
+
+def test_the_rest_can_be_the_test_only_where_something_says_what_is_labelled():
+    assert parse_recipe(edited("data.test", "rest")).data.test == "rest"
+    text = edited("data.test", "rest").replace("limit_per_class = 10\n", "")
+    assert "a share, where no limit_per_class says what is labelled; received 'rest'" in message(text)
+
+
+def test_a_validation_share_of_the_labelled_may_be_large_where_the_test_is_the_rest():
+    text = edited("data.test", "rest").replace("val = 0.1", "val = 0.9")
+    assert parse_recipe(text).data.val == 0.9
+
+
+def test_a_list_of_keras_layers_is_an_augmentation():
+    layers = [{"name": "RandomFlip", "mode": "horizontal"}, {"name": "RandomRotation", "factor": 0.1}]
+    assert parse_recipe(edited("data.augment", layers)).data.augment == tuple(layers)
+
+
+def test_another_schema_is_refused():
+    assert message(edited("schema", 9)).startswith(
+        "r.toml has a schema that this zoo does not know. Expected schema = 1;"
+    )
+
+
+def test_a_recipe_is_read_from_a_path_with_any_ending(tmp_path, monkeypatch):
+    for name in ("r.toml", "plain"):
+        (tmp_path / name).write_text(tomli_w.dumps(WHOLE), encoding="utf-8")
+        assert read_recipe(tmp_path / name).seed == 7
+        assert read_recipe(str(tmp_path / name)).seed == 7
+    monkeypatch.chdir(tmp_path)
+    assert read_recipe("plain").seed == 7
+
+
+def test_a_shipped_recipe_is_found_by_name_and_its_neighbours_are_suggested(tmp_path, monkeypatch):
+    file = tmp_path / "glyphs.toml"
+    file.write_text(tomli_w.dumps(WHOLE), encoding="utf-8")
+    monkeypatch.setattr(recipes, "shipped_recipes", lambda: {"glyphs": file})
+    assert read_recipe("glyphs").seed == 7
+    with pytest.raises(RecipeError) as caught:
+        read_recipe("glyfs")
+    assert str(caught.value) == (
+        "There is no recipe 'glyfs'. Expected a path to a .toml file, or a shipped name. Did you mean 'glyphs'?"
+    )
+
+
+def test_a_missing_recipe_file_is_an_error(tmp_path):
+    with pytest.raises(RecipeError, match=r"^There is no file .*none\.toml\. Check the path\.$"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_every_shipped_recipe_is_read():
+    for file in recipes.shipped_recipes().values():
+        assert read_recipe(file).stages
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+names = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
+shares = st.floats(0, 0.49)
+weights = st.dictionaries(texts, st.floats(0, 1e6), min_size=1, max_size=3)
+arguments = st.dictionaries(
+    texts, st.booleans() | st.integers(0, 2**40) | st.floats(allow_nan=False) | texts, max_size=3
+)
+optional = st.none() | texts
+optimizers = st.builds(lambda rest, name: {**rest, "name": name}, arguments, names)
+stopping = st.fixed_dictionaries({"monitor": texts, "patience": st.integers(1, 99), "min_delta": st.floats(0, 1)})
+modes = st.sampled_from(recipes.BATCH_NORM)
+
+
+@st.composite
+def stages(draw):
+    learning = draw(st.lists(names, max_size=3).map(tuple) | st.none())
+    rates = draw(st.sampled_from(("none", "decay", "multipliers")))
+    return StagePart(
+        name=draw(names),
+        epochs=draw(st.integers(1, 1000)),
+        optimizer=draw(optimizers),
+        train=learning,
+        freeze=draw(texts) if learning is None else None,
+        layer_decay=draw(st.floats(0, 1, exclude_min=True)) if rates == "decay" else None,
+        multipliers=draw(weights) if rates == "multipliers" else None,
+        batch_norm=draw(modes | st.dictionaries(texts, modes, min_size=1, max_size=2)),
+        early_stopping=draw(st.none() | stopping),
+    )
+
+
+@st.composite
+def data_parts(draw):
+    limit = draw(st.none() | st.integers(1, 10**6))
+    layers = st.lists(st.builds(lambda rest, name: {**rest, "name": name}, arguments, texts), max_size=2).map(tuple)
+    return DataPart(
+        path=draw(texts),
+        val=draw(shares),
+        test=draw(shares if limit is None else shares | st.just("rest")),
+        limit_per_class=limit,
+        augment=draw(st.sampled_from(recipes.AUGMENTATIONS) | layers),
+        batch_size=draw(st.integers(1, 10**6)),
+        class_weights=draw(st.sampled_from(("none", "balanced")) | weights),
+        target=draw(st.sampled_from(recipes.TARGETS)),
+        label_column=draw(st.lists(texts, max_size=2).map(tuple)),
+        path_column=draw(optional),
+        text_column=draw(optional),
+        feature_columns=draw(st.lists(texts, max_size=2).map(tuple)),
+        skip_bad=draw(st.booleans()),
+    )
+
+
+whole = st.builds(
+    Recipe,
+    model=st.one_of(
+        st.builds(ModelPart, texts, optional, st.booleans()),
+        st.builds(ModelPart, texts, optional, st.just(True), arguments),
+    ),
+    data=data_parts(),
+    seed=st.integers(0, 2**63 - 1),
+    top=st.builds(
+        TopPart,
+        st.lists(st.integers(1, 10**6), max_size=3).map(tuple),
+        texts,
+        shares,
+        st.sampled_from(recipes.LOSSES),
+        shares,
+    ),
+    compute=st.builds(
+        ComputePart, st.sampled_from(recipes.ENGINES), st.sampled_from(recipes.PRECISIONS), st.integers(0, 99), texts
+    ),
+    stages=st.lists(stages(), max_size=2, unique_by=lambda stage: stage.name).map(tuple),
+)
+
+
+@given(whole)
+def test_a_recipe_is_the_same_after_being_written_and_read(recipe):
+    assert parse_recipe(recipe_text(recipe)) == recipe
+
+
+def test_every_default_is_written_out():
+    text = recipe_text(
+        Recipe(ModelPart("glyphs"), DataPart("digits"), stages=(StagePart("s", 1, {"name": "sgd"}, freeze="none"),))
+    )
+    for line in ("seed = 0", "from_scratch = false", "val = 0.1", "test = 0.2", 'augment = "none"', 'loss = "auto"',
+                 'precision = "float32"', 'batch_norm = "frozen"', "skip_bad = false"):  # fmt: skip
+        assert f"{line}\n" in text
+    assert "cut" not in text
+
+
+def test_a_part_left_empty_means_its_default():
+    recipe = replace(Recipe(ModelPart("glyphs"), DataPart("digits")), top=TopPart())
+    assert parse_recipe(recipe_text(recipe)) == recipe
