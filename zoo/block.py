@@ -131,8 +131,8 @@ def _named_by_card(nodes: list[Any], patterns: Sequence[BlockPattern]) -> dict[i
 
 
 def _segments(graph: keras.Model, nodes: list[Any]) -> list[list[Any]]:
-    """The network, divided at every point where it narrows to a single tensor."""
-    last_use = {id(t): i for i, node in enumerate(nodes) for t in node.input_tensors}
+    """The network, divided at every point where it narrows to a single tensor; a mask goes with what it masks."""
+    last_use = {id(t): i for i, node in enumerate(nodes) for t in node.input_tensors if t.dtype != "bool"}
     last_use.update({id(t): len(nodes) for t in graph.outputs})
     live = {id(t) for t in graph.inputs}
     segments: list[list[Any]] = [[]]

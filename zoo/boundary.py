@@ -84,8 +84,12 @@ def _always_draws(operation: Any) -> bool:
 
 
 def cut_trunk(graph: keras.Model, edge: Boundary) -> keras.Model:
-    """What lies below a boundary, as a network that gives the crossing tensors."""
-    return keras.Model(one_or_list(graph.inputs), one_or_list(edge.tensors), name=f"{graph.name}_trunk")
+    """What lies below a boundary, as a network that gives the crossing tensors.
+
+    A mask crosses as a tensor of its own: one that hung on the masked tensor too would make Keras warn.
+    """
+    crossing = [keras.ops.copy(t) if getattr(t, "_keras_mask", None) is not None else t for t in edge.tensors]
+    return keras.Model(one_or_list(graph.inputs), one_or_list(crossing), name=f"{graph.name}_trunk")
 
 
 def cut_head(graph: keras.Model, edge: Boundary, runner: Runner | None = None) -> keras.Model:
