@@ -157,12 +157,13 @@ def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
             named.append((_segment_name(operations), operations))
         else:
             named.append((names[-1], []))
-    first = next((name for name, _ in named if name), "all")
-    current, used = first, set()
+    given = set(label.values())
+    current = next((name for name, _ in named if name), "all")
+    used: set[str] = set()
     for name, operations in named:
         if name and name != current:
             used.add(current)
-            current = name if not operations or name in label.values() else _free(name, used)
+            current = name if not operations or name in given else _free(name, used)
         for operation in operations:
             label.setdefault(id(operation), current)
 
