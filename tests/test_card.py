@@ -89,10 +89,15 @@ def test_a_missing_key_is_named_with_the_file(key):
 @pytest.mark.parametrize(
     ("key", "near"),
     [
-        ("builderr", "builder"), ("blok", "block"), ("weights.sha265", "sha256"), ("input.resampel", "resample"),
-        ("input.decode", "decoder"), ("labels.name", "names"), ("licence", "license"),
+        ("builderr", "builder"),
+        ("blok", "block"),
+        ("weights.sha265", "sha256"),
+        ("input.resampel", "resample"),
+        ("input.decode", "decoder"),
+        ("labels.name", "names"),
+        ("licence", "license"),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
     assert message(edited(key, "x")).startswith(f"c.toml: unknown key '{key}'. Did you mean '{near}'")
 
@@ -132,7 +137,7 @@ def test_an_unknown_key_of_a_block_is_named_with_its_number():
         ("input.shape", [0, 8, 1], "height, width, and 1 or 3 channels"),
         ("input.range", [0.0, 1.0], "[0.0, 255.0]; received [0.0, 1.0]. Put the rescaling inside the network."),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
     said = message(edited(key, value))
     assert re.match(r"c\.toml: '[\w.\[\]]+' has the wrong value\. Expected ", said)
@@ -181,7 +186,7 @@ def test_what_is_not_toml_names_the_line():
 def test_a_file_that_is_not_there_or_not_text_is_an_error(tmp_path):
     with pytest.raises(CardError, match=r"^There is no file .*none\.toml\. Check the path\.$"):
         read_card(tmp_path / "none.toml")
-    with pytest.raises(CardError, match="cannot be read: .*Expected a UTF-8 text file"):
+    with pytest.raises(CardError, match=r"cannot be read: .*Expected a UTF-8 text file"):
         read_card(tmp_path)
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CardError, match=r"b\.toml cannot be read: .*Expected a UTF-8 text file\."):
@@ -195,7 +200,7 @@ def test_a_card_without_weights_is_an_architecture():
 
 
 def test_a_card_without_an_input_cannot_be_written():
-    with pytest.raises(CardError, match="The card of 'glyphs.v1' says no input"):
+    with pytest.raises(CardError, match=r"The card of 'glyphs\.v1' says no input"):
         card_text(replace(parse_card(tomli_w.dumps(WHOLE)), input=None))
 
 
@@ -232,13 +237,17 @@ cards = st.builds(
     cut=st.none() | texts,
     decoder=texts,
     args=tables,
-    weights=st.none() | st.builds(
-        WeightsFile, slugs.map(lambda s: f"{s}.safetensors"), st.from_regex(r"[0-9a-f]{64}", fullmatch=True), st.integers(0, 2**40)
+    weights=st.none()
+    | st.builds(
+        WeightsFile,
+        slugs.map(lambda s: f"{s}.safetensors"),
+        st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
+        st.integers(0, 2**40),
     ),
     blocks=st.lists(st.builds(BlockPattern, texts, texts.map(re.escape)), max_size=3).map(tuple),
     labels=st.lists(texts, max_size=4).map(tuple),
     results=tables,
-)  # fmt: skip
+)
 
 
 @given(cards)

@@ -92,12 +92,21 @@ def test_a_missing_key_is_named_with_the_file(key):
 @pytest.mark.parametrize(
     ("key", "near"),
     [
-        ("sead", "seed"), ("modle", "model"), ("stages", "stage"), ("model.cutt", "cut"), ("data.vall", "val"),
-        ("data.limit_pro_class", "limit_per_class"), ("data.batchsize", "batch_size"), ("top.widths", None),
-        ("top.hiden", "hidden"), ("compute.thread", "threads"), ("stage[0].epoch", "epochs"),
-        ("stage[1].layerdecay", "layer_decay"), ("stage[1].early_stopping.patiense", "patience"),
+        ("sead", "seed"),
+        ("modle", "model"),
+        ("stages", "stage"),
+        ("model.cutt", "cut"),
+        ("data.vall", "val"),
+        ("data.limit_pro_class", "limit_per_class"),
+        ("data.batchsize", "batch_size"),
+        ("top.widths", None),
+        ("top.hiden", "hidden"),
+        ("compute.thread", "threads"),
+        ("stage[0].epoch", "epochs"),
+        ("stage[1].layerdecay", "layer_decay"),
+        ("stage[1].early_stopping.patiense", "patience"),
     ],
-)  # fmt: skip
+)
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
     said = message(edited(key, 1))
     assert said.startswith(f"r.toml: unknown key '{key}'.")
@@ -119,14 +128,18 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("data.val", -0.1, "0 or more"),
         ("data.val", float("nan"), "0 or more"),
         ("data.test", 1, 'a share from 0 to below 1, or "rest"; received 1'),
-        ("data.test", "all", 'a share from 0 to below 1, or "rest"; received \'all\''),
+        ("data.test", "all", "a share from 0 to below 1, or \"rest\"; received 'all'"),
         ("data.test", True, 'a share from 0 to below 1, or "rest"; received True'),
         ("data.limit_per_class", 0, "1 or more; received 0"),
         ("data.batch_size", 0, "1 or more; received 0"),
         ("data.augment", "ligth", "Did you mean 'light'?"),
         ("data.augment", [{"factor": 0.1}], "a list of Keras layers"),
         ("data.class_weights", "balance", "none | balanced, or a table"),
-        ("data.class_weights", {"a": -1}, "none | balanced, or a table of class = weight, 0 or more; received {'a': -1}"),
+        (
+            "data.class_weights",
+            {"a": -1},
+            "none | balanced, or a table of class = weight, 0 or more; received {'a': -1}",
+        ),
         ("data.class_weights", {"a": True}, "none | balanced, or a table"),
         ("data.class_weights", {"a": float("inf")}, "none | balanced, or a table"),
         ("data.label_column", "y", "a list; received 'y'"),
@@ -155,7 +168,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("stage[1].batch_norm", {"block3": 3}, "frozen | fixed_statistics | train"),
         ("stage[1].early_stopping", {"patience": 0}, "1 or more; received 0"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
     said = message(edited(key, value))
     assert re.match(r"r\.toml: '[\w.\[\]]+' has the wrong value\. Expected ", said)
@@ -315,8 +328,17 @@ def test_every_default_is_written_out():
     text = recipe_text(
         Recipe(ModelPart("glyphs"), DataPart("digits"), stages=(StagePart("s", 1, {"name": "sgd"}, freeze="none"),))
     )
-    for line in ("seed = 0", "from_scratch = false", "val = 0.1", "test = 0.2", 'augment = "none"', 'loss = "auto"',
-                 'precision = "float32"', 'batch_norm = "frozen"', "skip_bad = false"):  # fmt: skip
+    for line in (
+        "seed = 0",
+        "from_scratch = false",
+        "val = 0.1",
+        "test = 0.2",
+        'augment = "none"',
+        'loss = "auto"',
+        'precision = "float32"',
+        'batch_norm = "frozen"',
+        "skip_bad = false",
+    ):
         assert f"{line}\n" in text
     assert "cut" not in text
 

@@ -10,7 +10,6 @@ from .card import KERAS_FILE, Card
 from .errors import CardError, WeightsError
 from .formats import safetensors
 from .seeds import derive
-from .sources.path import digest_of
 
 
 def load(name: str | os.PathLike[str] | Card) -> keras.Model:
@@ -32,8 +31,7 @@ def load(name: str | os.PathLike[str] | Card) -> keras.Model:
         (None, 8, 8, 1)
     """
     card = name if isinstance(name, Card) else registry.find(name)
-    path = card.weights_path
-    _check_digest(card)
+    path = registry.checked_weights(card)
     if card.builder != KERAS_FILE:
         network = build(card, seed=0)
         safetensors.load_weights(network, path)
@@ -116,16 +114,3 @@ def _reseed(config: Any, seed: int, count: Any) -> Any:
     if isinstance(config, (list, tuple)):
         return type(config)(_reseed(value, seed, count) for value in config)
     return config
-
-
-def _check_digest(card: Card) -> None:
-    path = card.weights_path
-    if card.weights is None:
-        return
-    if not path.exists():
-        what = f"The weights of '{card.full_name}' are missing: {path}."
-        raise WeightsError(what, fix="Install zoo again, or add the network again.")
-    found = digest_of(path)
-    if found != card.weights.sha256:
-        what = f"The weights of '{card.full_name}' are not the ones that its card names: {path}."
-        raise WeightsError(what, expected=f"SHA-256 {card.weights.sha256}", received=found, fix="Restore the file.")

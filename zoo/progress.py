@@ -52,7 +52,12 @@ class Progress:
             return
         filled = round(24 * done / max(total, 1))
         self._bar = True
-        print(f"\r\x1b[K{what} [{'#' * filled}{'.' * (24 - filled)}] {done}/{total} {note}", end="", file=self.stream, flush=True)
+        print(
+            f"\r\x1b[K{what} [{'#' * filled}{'.' * (24 - filled)}] {done}/{total} {note}",
+            end="",
+            file=self.stream,
+            flush=True,
+        )
 
     def _clear(self) -> None:
         if self._bar:

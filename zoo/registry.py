@@ -2,16 +2,15 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from . import models
 from .card import Card, card_text, read_card
-from .errors import CardError, close_matches
+from .errors import CardError, WeightsError, close_matches
 from .input_form import InputForm
-from .sources.path import card_at, looks_like_path
+from .sources.path import card_at, digest_of, exists, looks_like_path
 
 #: Sources that a name may start with, and that this version cannot reach yet.
 PLANNED_SCHEMES = ("keras", "hub", "hf", "kerashub", "https", "http")
@@ -38,7 +37,12 @@ def user_shelf() -> Path:
 
 def shelf() -> list[Card]:
     """Every card with weights: the shipped ones, then the user's, each in the order of their names."""
-    return [*_cards(sorted(shipped_folder().glob("*.toml"))), *_cards(sorted(user_shelf().glob("*/card.toml")))]
+    return [*_cards(sorted(shipped_folder().glob("*.toml"))), *_cards(_own_files())]
+
+
+def _own_files() -> list[Path]:
+    """The cards of the user's shelf; a hidden folder is one that is being put there, or was left by a crash."""
+    return sorted(file for file in user_shelf().glob("*/card.toml") if not file.parent.name.startswith("."))
 
 
 def _cards(files: list[Path]) -> Iterator[Card]:
@@ -47,7 +51,7 @@ def _cards(files: list[Path]) -> Iterator[Card]:
 
 
 def architectures() -> list[Card]:
-    """A card for each architecture that zoo builds; they have no weights, and take their input's shape from the data."""
+    """A card for each architecture that zoo builds: without weights, and with the input that the data has."""
     return [
         Card(name, "", builder=name, task="classification", summary=line, input=None)
         for name, line in models.ARCHITECTURES.items()
@@ -72,19 +76,21 @@ def find(name: str | os.PathLike[str]) -> Card:
         'glyphs.v1'
     """
     text = os.fspath(name)
-    if isinstance(name, os.PathLike) or looks_like_path(text):
-        if re.match(r"https?://", text):
-            _refuse_scheme(text)
+    if isinstance(name, os.PathLike):
+        return card_at(Path(text))
+    if text.split(":", 1)[0] in PLANNED_SCHEMES and ":" in text:
+        _refuse_scheme(text)
+    if looks_like_path(text):
         return card_at(Path(text))
     known = [*shelf(), *architectures()]
     exact = [card for card in known if text == card.full_name]
     tagged = sorted((card for card in known if text == card.name), key=lambda card: _natural(card.tag))
     if exact or tagged:
         return (exact or tagged)[-1]
+    if text and exists(Path(text)):
+        return card_at(Path(text))
     if ":" in text:
         _refuse_scheme(text)
-    if Path(text).exists():
-        return card_at(Path(text))
     what = f"The zoo knows no network '{text}'."
     raise CardError(what, fix=close_matches(text, [c.name for c in known] + [c.full_name for c in known]))
 
@@ -93,7 +99,8 @@ def _refuse_scheme(text: str) -> None:
     scheme = text.split(":", 1)[0]
     if scheme in PLANNED_SCHEMES:
         what = f"This version of zoo cannot fetch '{text}' yet."
-        raise CardError(what, expected="a name that `zoo list` shows, or a path", fix="Save the model as .keras, and give its path.")
+        expected = "a name that `zoo list` shows, or a path"
+        raise CardError(what, expected=expected, fix="Save the model as .keras, and give its path.")
     what = f"'{text}' names no source that zoo knows."
     raise CardError(what, fix=close_matches(scheme, PLANNED_SCHEMES))
 
@@ -115,6 +122,7 @@ def add(path: Path, name: str | None = None) -> Card:
 
     Raises:
         CardError: if the name is taken or is not a name, or there is no network at the path.
+        WeightsError: if the weights are missing, or not the ones that the card names.
     """
     card = card_at(path)
     if name is not None:
@@ -126,13 +134,17 @@ def add(path: Path, name: str | None = None) -> Card:
     taken = [c for c in [*shelf(), *architectures()] if card.full_name in (c.full_name, c.name)]
     if taken:
         what = f"The shelf has a network '{card.full_name}' already."
-        raise CardError(what, fix=f"Choose another name (--name), or remove it: zoo remove {card.full_name}")
+        own = [c.full_name for c in taken if c.folder is not None and c.folder.parent == user_shelf()]
+        removing = f", or remove it: zoo remove {own[0]}" if own else "."
+        raise CardError(what, fix=f"Choose another name (--name){removing}")
     return _place(card)
 
 
 def _place(card: Card) -> Card:
     """Copies card and weights to the shelf, complete or not at all."""
-    source = card.weights_path
+    import shutil
+
+    source = checked_weights(card)
     target = user_shelf() / card.full_name
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
@@ -148,21 +160,48 @@ def _place(card: Card) -> Card:
     return replace(card, folder=target)
 
 
-def remove(name: str) -> Card:
-    """Removes a network from the user's shelf.
+def checked_weights(card: Card) -> Path:
+    """A card's weights file, after its bytes have been compared with the card's digest.
+
+    Raises:
+        CardError: if the card is an architecture without weights.
+        WeightsError: if the file is missing, or not the one that the card names.
+    """
+    path = card.weights_path
+    if not path.is_file():
+        what = f"The weights of '{card.full_name}' are missing: {path}."
+        raise WeightsError(what, fix="Install zoo again, or add the network again.")
+    found = digest_of(path)
+    if card.weights is not None and found != card.weights.sha256:
+        what = f"The weights of '{card.full_name}' are not the ones that its card names: {path}."
+        raise WeightsError(what, expected=f"SHA-256 {card.weights.sha256}", received=found, fix="Restore the file.")
+    return path
+
+
+def remove(name: str) -> str:
+    """Removes a network from the user's shelf, even one whose card cannot be read.
+
+    Args:
+        name: ``NAME.TAG``, or ``NAME`` for its newest tag.
+
+    Returns:
+        The full name of what was removed.
 
     Raises:
         CardError: if it is shipped with zoo, or not on the shelf.
     """
-    card = find(name)
-    if card.folder is None or card.folder.parent != user_shelf():
-        own = [c.full_name for c in _cards(sorted(user_shelf().glob("*/card.toml")))]
-        what = f"'{name}' is not on your shelf: it is {'part of zoo' if card.folder is None or card.folder == shipped_folder() else 'a path'}."
+    import shutil
+
+    own = {file.parent.name: file.parent for file in _own_files()}
+    folder = own.get(name) or find(name).folder
+    if folder is None or folder.parent != user_shelf():
+        shipped = folder is None or folder == shipped_folder()
+        what = f"'{name}' is not on your shelf: it is {'part of zoo' if shipped else 'a path'}."
         raise CardError(what, fix=f"On your shelf: {', '.join(own) or 'nothing'}.")
-    gone = card.folder.with_name(f".{card.folder.name}.removed-{os.getpid()}")
-    card.folder.rename(gone)
+    gone = folder.with_name(f".{folder.name}.removed-{os.getpid()}")
+    folder.rename(gone)
     shutil.rmtree(gone)
-    return card
+    return folder.name
 
 
 def with_input(card: Card, form: InputForm) -> Card:

@@ -34,14 +34,16 @@ class Run:
         if not self.folder.is_dir():
             what = f"There is no run at {self.folder}."
             raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
-        missing = [name for name in (MODEL, METRICS, SPLIT, "card.toml", "recipe.toml") if not (self.folder / name).exists()]
+        missing = [
+            name for name in (MODEL, METRICS, SPLIT, "card.toml", "recipe.toml") if not (self.folder / name).exists()
+        ]
         if missing:
             what = f"The run at {self.folder} did not finish, or is not one: {', '.join(missing)} missing."
             raise RunError(what, fix="Run it again, into another folder.")
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
-        """The figures of ``metrics.json``: those of the test side under ``test``, of the validation side under ``val``."""
+        """The figures of ``metrics.json``: the test side's under ``test``, the validation side's under ``val``."""
         return json.loads((self.folder / METRICS).read_text(encoding="utf-8"))
 
     @cached_property

@@ -1,13 +1,12 @@
 """``zoo info``: a network's card, and its blocks."""
 
-import json
 from typing import Any
 
 import click
 
 from .. import registry
 from ..card import Card
-from .list import row_of
+from .list import parameters_of, row_of
 
 
 @click.command("info")
@@ -22,7 +21,10 @@ def command(model: str, blocks: bool, as_json: bool) -> None:
     card = registry.find(model)
     found = _blocks(card) if blocks else None
     if as_json:
-        data: dict[str, Any] = {**row_of(card), **_facts(card), "results": card.results, "labels": list(card.labels)}
+        import json
+
+        data: dict[str, Any] = {**row_of(card), "parameters": parameters_of(card), **_facts(card)}
+        data |= {"results": card.results, "labels": list(card.labels)}
         if found is not None:
             data["blocks"] = [
                 {"name": b.name, "layers": list(b.layers), "parameters": b.parameters, "output": list(b.output_shape)}
@@ -30,8 +32,8 @@ def command(model: str, blocks: bool, as_json: bool) -> None:
             ]
         click.echo(json.dumps(data, ensure_ascii=False, indent=1))
         return
-    facts = {**row_of(card), **_facts(card)}
-    facts.pop("bytes"), facts.pop("summary")
+    facts = {**row_of(card), "parameters": parameters_of(card), **_facts(card)}
+    del facts["bytes"], facts["summary"]
     click.echo(f"{card.full_name}: {card.summary}")
     for key, value in facts.items():
         if value not in (None, "", []):
@@ -45,9 +47,8 @@ def command(model: str, blocks: bool, as_json: bool) -> None:
 
 
 def _facts(card: Card) -> dict[str, Any]:
-    form = card.input
     return {
-        "takes": None if form is None else f"{form.kind} {form.shape}, 0 to 255, {form.resample}, {form.fit}" if form.kind == "image" else f"{form.kind} {form.shape}",
+        "takes": _takes(card),
         "outputs": len(card.labels) or None,
         "cut": card.cut,
         "blocks": ", ".join(b.name for b in card.blocks) or None,
@@ -57,10 +58,20 @@ def _facts(card: Card) -> dict[str, Any]:
     }
 
 
+def _takes(card: Card) -> str | None:
+    form = card.input
+    if form is None:
+        return None
+    how = f", 0 to 255, {form.resample}, {form.fit}" if form.kind == "image" else ""
+    return f"{form.kind} {form.shape}{how}"
+
+
 def _flat(figures: Any) -> str:
     if not isinstance(figures, dict):
         return str(figures)
-    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items())
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in figures.items()
+    )
 
 
 def _blocks(card: Card) -> Any:

@@ -1,8 +1,5 @@
 """``zoo list``: the networks of the zoo."""
 
-import json
-from fnmatch import fnmatch
-
 import click
 
 from .. import registry
@@ -19,13 +16,19 @@ def command(pattern: str | None, as_json: bool) -> None:
 
     PATTERN keeps the names that contain it, or that match it where it has a * or a ?.
     """
-    rows = [row_of(card) for card in [*registry.shelf(), *registry.architectures()]]
+    cards = [*registry.shelf(), *registry.architectures()]
     if pattern:
+        from fnmatch import fnmatch
+
         kept = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-        rows = [row for row in rows if fnmatch(row["name"], kept)]
+        cards = [card for card in cards if fnmatch(card.full_name, kept)]
     if as_json:
+        import json
+
+        rows = [{**row_of(card), "parameters": parameters_of(card)} for card in cards]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
+    rows = [row_of(card) for card in cards]
     if not rows:
         click.echo(f"no network matches '{pattern}'", err=True)
         return
@@ -35,19 +38,29 @@ def command(pattern: str | None, as_json: bool) -> None:
 
 def row_of(card: Card) -> dict[str, object]:
     """What ``zoo list`` says of a network."""
-    where = "architecture" if card.weights is None else "zoo" if card.folder == registry.shipped_folder() else "your shelf"
-    parameters = None
-    if card.weights and card.weights.file.endswith(".safetensors") and card.weights_path.exists():
-        parameters = parameter_count(card.weights_path)
     return {
         "name": card.full_name,
-        "where": where,
+        "where": _where(card),
         "task": card.task,
         "input": "any" if card.input is None else "x".join(map(str, card.input.shape)) or card.input.kind,
         "bytes": card.weights.bytes if card.weights else None,
-        "parameters": parameters,
         "summary": card.summary,
     }
+
+
+def _where(card: Card) -> str:
+    if card.weights is None or card.folder is None:
+        return "architecture"
+    if card.folder == registry.shipped_folder():
+        return "zoo"
+    return "your shelf" if card.folder.parent == registry.user_shelf() else str(card.folder)
+
+
+def parameters_of(card: Card) -> int | None:
+    """How many parameters a network has, from the header of its weights; ``None`` where it has no such header."""
+    if card.weights and card.weights.file.endswith(".safetensors") and card.weights_path.exists():
+        return parameter_count(card.weights_path)
+    return None
 
 
 def _size(count: object) -> str:

@@ -9,4 +9,4 @@ from .. import registry
 @click.argument("name")
 def command(name: str) -> None:
     """Remove a network from your shelf. What comes with zoo stays."""
-    click.echo(f"removed {registry.remove(name).full_name}")
+    click.echo(f"removed {registry.remove(name)}")

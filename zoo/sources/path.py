@@ -1,9 +1,6 @@
 """Networks from local paths: a ``.keras`` file, safetensors with a card beside them, a card, or a run folder."""
 
-import hashlib
-import json
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +25,21 @@ def card_at(path: Path) -> Card:
     """The card of the network at a path.
 
     Args:
-        path: A run folder (or any folder with a ``card.toml``), a card, a ``.keras`` file (with or without a card of the
-            same name beside it), or a ``.safetensors`` file with a card of the same name beside it.
+        path: A run folder (or any folder with a ``card.toml``), a card, a ``.keras`` file (with or without a card of
+            the same name beside it), or a ``.safetensors`` file with a card of the same name beside it.
 
     Raises:
         CardError: if there is no network there.
     """
-    if not path.exists():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not exists(path):
         what = f"There is no network at {path}."
-        raise CardError(what, fix=close_matches(path.name, siblings) if siblings else "Check the path.")
+        raise CardError(what, fix=_near(path) or "Check the path.")
     if path.is_dir():
         if not (path / "card.toml").exists():
             what = f"The folder {path} holds no network."
-            raise CardError(what, expected="a run folder, or any folder with a card.toml", fix="A run that failed has none.")
+            raise CardError(
+                what, expected="a run folder, or any folder with a card.toml", fix="A run that failed has none."
+            )
         return read_card(path / "card.toml")
     if path.suffix == ".toml":
         return read_card(path)
@@ -52,23 +50,46 @@ def card_at(path: Path) -> Card:
         return read_card(sidecar)
     if path.suffix == ".safetensors":
         what = f"{path} holds weights only."
-        raise CardError(what, expected=f"a card beside it: {sidecar.name}", fix="Write one; docs/layout.md shows its form.")
+        raise CardError(
+            what, expected=f"a card beside it: {sidecar.name}", fix="Write one; docs/layout.md shows its form."
+        )
     what = f"{path} is not a form of network that zoo reads."
     raise CardError(what, expected="a run folder, .keras, .safetensors with a card, or a card (.toml)")
 
 
+def exists(path: Path) -> bool:
+    """Whether something is there; a name that no file can have, or a folder that may not be looked into, is not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _near(path: Path) -> str:
+    """A sentence that names the files beside it that come close; empty where none does."""
+    try:
+        siblings = [p.name for p in path.parent.iterdir()]
+    except OSError:
+        return ""
+    found = close_matches(path.name, siblings)
+    return found if found.startswith("Did") else ""
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
+    import hashlib
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _card_of_keras_file(path: Path) -> Card:
-    config = _config(path)
-    shapes = [form for form in _input_shapes(config) if form]
+    shapes = _input_shapes(_config(path), path)
     if len(shapes) != 1:
         what = f"{path}: a network with {len(shapes)} inputs cannot be fine-tuned by name."
-        raise CardError(what, expected="one input of known shape", fix="Load it with keras, and give the model to zoo.finetune.")
+        raise CardError(
+            what, expected="one input of known shape", fix="Load it with keras, and give the model to zoo.finetune."
+        )
     shape, dtype = shapes[0]
     return Card(
         name=re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "network",
@@ -84,25 +105,37 @@ def _card_of_keras_file(path: Path) -> Card:
 
 
 def _config(path: Path) -> dict[str, Any]:
+    import json
+    import zipfile
+    import zlib
+
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as reason:
-        what = f"{path} is not a Keras file: {reason}."
+            config = json.loads(archive.read("config.json"))
+        if not isinstance(config, dict):
+            what = "its config.json is not an object"
+            raise ValueError(what)
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, OSError, RuntimeError) as reason:
+        what = f"{path} is not a Keras file: {str(reason).strip(chr(34))}."
         raise CardError(what, expected="a .keras file as model.save() writes it") from None
+    return config
 
 
-def _input_shapes(config: dict[str, Any]) -> list[tuple[list[int | None], str]]:
-    """Shape (without the batch) and dtype of each input of a model, from its configuration; inner models are left out."""
-    layers = config.get("config", {}).get("layers", [])
+def _input_shapes(config: dict[str, Any], path: Path) -> list[tuple[list[int | None], str]]:
+    """Shape (without the batch) and dtype of each input of a model, from its configuration; not of inner models."""
     found = []
-    for layer in layers:
-        if isinstance(layer, dict) and layer.get("class_name") == "InputLayer":
-            inner = layer["config"]
-            shape = inner.get("batch_shape") or inner.get("batch_input_shape")
-            found.append((list(shape[1:]), str(inner.get("dtype", "float32"))))
-    if not found and config.get("build_config", {}).get("input_shape"):
-        found.append((list(config["build_config"]["input_shape"][1:]), "float32"))
+    try:
+        for layer in config.get("config", {}).get("layers", []):
+            if layer.get("class_name") == "InputLayer":
+                inner = layer["config"]
+                shape = inner.get("batch_shape") or inner["batch_input_shape"]
+                found.append((list(shape[1:]), str(inner.get("dtype", "float32"))))
+        shape = config.get("build_config", {}).get("input_shape")
+        if not found and isinstance(shape, list) and not any(isinstance(inner, list) for inner in shape):
+            found.append((shape[1:], "float32"))
+    except (KeyError, TypeError, AttributeError) as reason:
+        what = f"{path}: its configuration is not one that Keras writes ({type(reason).__name__}: {reason})."
+        raise CardError(what, expected="a .keras file as model.save() writes it") from None
     return found
 
 
@@ -121,7 +154,9 @@ def input_form_of(path: Path | str, shape: list[int | None], dtype: str) -> Inpu
         return InputForm("text", ())
     if None in shape:
         what = f"{path}: the network takes inputs of any size: {tuple(shape)}."
-        raise CardError(what, expected="a fixed input shape", fix="Give it one in Keras, or write a card beside the file.")
+        raise CardError(
+            what, expected="a fixed input shape", fix="Give it one in Keras, or write a card beside the file."
+        )
     fixed = tuple(int(n) for n in shape if n is not None)
     if len(fixed) == 3 and fixed[-1] in (1, 3):
         return InputForm("image", fixed)
