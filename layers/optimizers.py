@@ -88,7 +88,7 @@ class _ByVariable:
         # Keras's decay knows one rate only, and each optimizer has its own rule of what decays: let it decay, then take
         # back the share that is too much.
         for variable in variables:
-            before = keras.ops.convert_to_tensor(variable)
+            before = keras.ops.copy(variable)
             super()._apply_weight_decay([variable])  # type: ignore[misc]
             if (share := self._multiplier(variable)) != 1.0:
                 variable.assign(before + (variable - before) * share)

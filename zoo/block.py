@@ -158,12 +158,12 @@ def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
         else:
             named.append((names[-1], []))
     given = set(label.values())
-    current = next((name for name, _ in named if name), "all")
+    asked = current = next((name for name, _ in named if name), "all")
     used: set[str] = set()
     for name, operations in named:
-        if name and name != current:
+        if name and name != asked:
             used.add(current)
-            current = name if not operations or name in given else _free(name, used)
+            asked, current = name, name if not operations or name in given else _free(name, used)
         for operation in operations:
             label.setdefault(id(operation), current)
 

@@ -1,0 +1,413 @@
+"""Stages: what moves, by how much, and that every random choice follows from the seed."""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo import engine
+from zoo.enforcement import frozen_digests
+from zoo.errors import PlanError, RecipeError, ZooError
+from zoo.graph import flat
+from zoo.recipe import StagePart
+from zoo.train import FeatureStore, Job, Side, StageResult, batches, train_stage
+
+from .networks import clusters, dense_net, live, quadrants, small_convnet, values
+
+layers = keras.layers
+
+
+def one_hot(labels: np.ndarray, classes: int) -> np.ndarray:
+    return np.eye(classes, dtype="float32")[labels]
+
+
+def job(x: np.ndarray, y: np.ndarray, val: int = 0, **changes: Any) -> Job:
+    """A job on arrays, the last ``val`` examples its validation side."""
+    cut = len(x) - val
+    sides = [Side(engine.rows_of([x[part]]), y[part]) for part in (slice(cut), slice(cut, None))]
+    plain = Job(
+        train=sides[0],
+        val=sides[1],
+        seed=7,
+        batch_size=16,
+        loss=keras.losses.CategoricalCrossentropy(),
+        metrics=lambda: [keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    return replace(plain, **changes)
+
+
+def stage(epochs: int = 1, **optimizer: Any) -> StagePart:
+    return StagePart("fine-tune", epochs, {"name": "sgd", "learning_rate": 0.1} | optimizer)
+
+
+def train(model: keras.Model, plan: zoo.Plan, what: Job, how: StagePart | None = None, index: int = 0) -> StageResult:
+    return train_stage(model, plan, how or stage(), index, what, FeatureStore())
+
+
+@pytest.fixture(scope="module")
+def vectors() -> tuple[np.ndarray, np.ndarray]:
+    x, labels = clusters(64)
+    return x, one_hot(labels, 3)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    x, labels = quadrants(48)
+    return x.astype("float32"), one_hot(labels, 4)
+
+
+def moved(before: dict[str, bytes], model: keras.Model) -> set[str]:
+    after = values(model)
+    weights = [key for key in before if "?" not in key and "seed_generator" not in key]
+    return {key.split(" ")[1] for key in weights if before[key] != after[key]}
+
+
+# What moves
+
+
+@pytest.mark.parametrize("mode", ["frozen", "fixed_statistics", "train"])
+def test_only_what_the_plan_thaws_moves(pictures, mode):
+    model = small_convnet(4)
+    before = values(model)
+    result = train(model, zoo.freeze(model, upto="block1", batch_norm=mode), job(*pictures))
+    changed = moved(before, model)
+    learning = {f"block{b}_conv{c}/kernel" for b in (2, 3) for c in (1, 2)} | {"top_output/kernel", "top_output/bias"}
+    scales = {f"block{b}_bn{c}/{v}" for b in (2, 3) for c in (1, 2) for v in ("gamma", "beta")}
+    statistics = {f"block{b}_bn{c}/moving_{v}" for b in (2, 3) for c in (1, 2) for v in ("mean", "variance")}
+    expected = {"frozen": learning, "fixed_statistics": learning | scales, "train": learning | scales | statistics}
+    assert changed == expected[mode]
+    assert result.audited == len(model.weights) - len(changed)
+
+
+def test_frozen_blocks_above_learning_ones_hold_still(pictures):
+    """There is no trunk to cache: frozen layers stand in the midst of the head."""
+    model = small_convnet(4, dropout=0.5)
+    before = values(model)
+    train(model, zoo.freeze(model, train=["block2"], batch_norm="train"), job(*pictures))
+    assert {name.split("_")[0] for name in moved(before, model)} == {"block2"}
+
+
+def test_a_callback_that_moves_a_frozen_statistic_fails_the_run(pictures):
+    model = small_convnet(4)
+    statistic = model.get_layer("block1_bn1").moving_mean
+
+    class Meddling(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            statistic.assign(statistic + 1e-3)
+
+    with pytest.raises(PlanError, match=r"not kept: 1 frozen variable\(s\) moved .*block1_bn1.*moving_mean"):
+        train(model, zoo.freeze(model, upto="block1"), job(*pictures, callbacks=[Meddling()]))
+
+
+def test_dropout_in_a_frozen_block_is_off(vectors):
+    """With everything below frozen and dropout there, training on features equals training without that dropout."""
+
+    def trained(rate: float) -> dict[str, bytes]:
+        inputs = keras.Input((6,))
+        keras.utils.set_random_seed(0)
+        x = layers.Dense(8, name="low_dense")(inputs)
+        x = layers.Dropout(rate, seed=1, name="low_dropout")(x)
+        other = layers.Dense(8, name="learning")(inputs)
+        x = layers.Dense(3, activation="softmax", name="top")(layers.Add(name="sum")([x, other]))
+        model = keras.Model(inputs, x)
+        patterns = [zoo.card.BlockPattern("low", "low_.*"), zoo.card.BlockPattern("rest", "learning|sum|top")]
+        train(model, zoo.freeze(model, train=["rest"], blocks_of=patterns), job(*vectors))
+        return {v.path: v.numpy().tobytes() for v in model.weights}
+
+    assert trained(0.9) == trained(0.0)
+
+
+def test_a_resizing_layer_does_not_put_batch_norm_in_training_mode(pictures):
+    """Keras's Resizing defaults to ``training=True``, which leaks to every layer above in a bare ``model(x)``."""
+    inputs = keras.Input((8, 8, 1))
+    x = layers.Resizing(10, 10, name="low_resize")(inputs)
+    x = layers.Conv2D(4, 3, name="low_conv")(x)
+    x = layers.BatchNormalization(name="low_bn")(x)
+    x = layers.GlobalAveragePooling2D(name="low_pool")(x)
+    model = live(keras.Model(inputs, layers.Dense(4, activation="softmax", name="top")(x)))
+    before = values(model)
+    model(pictures[0])
+    assert moved(before, model), "the trap is gone from Keras: this test can go"
+    before = values(model)
+    plan = zoo.freeze(model, upto="low")
+    trunk, _ = zoo.split(model, plan)
+    engine.outputs(trunk, engine.rows_of([pictures[0]]), 20)
+    engine.outputs(model, engine.rows_of([pictures[0]]), 20)
+    assert not moved(before, model)
+    train(model, plan, job(*pictures, val=16, augment="light"))
+    assert moved(before, model) == {"top/kernel", "top/bias"}
+
+
+# By how much
+
+
+def plain_step(model: keras.Model, x: np.ndarray, y: np.ndarray, name: str, **arguments: Any) -> dict[str, np.ndarray]:
+    """What one step of Keras's own optimizer moves every variable by."""
+    before = [v.numpy() for v in model.trainable_variables]
+    model.compile(optimizer=keras.optimizers.get({"class_name": name, "config": arguments}), loss=job(x, y).loss)
+    model.train_on_batch(x, y)
+    return {v.path: v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "global_clipnorm": 0.5}),
+        ("SGD", {"learning_rate": 0.1, "weight_decay": 0.1}),
+        ("AdamW", {"learning_rate": 0.01, "weight_decay": 0.5, "clipnorm": 0.1}),
+        ("Muon", {"learning_rate": 0.01, "adam_weight_decay": 0.3, "weight_decay": 0.5}),
+        ("Lion", {"learning_rate": 0.01, "clipvalue": 0.01}),
+    ],
+)
+def test_each_block_moves_by_its_multiple_of_the_plain_step(vectors, name: str, arguments: dict):
+    x, y = vectors[0][:16], vectors[1][:16]
+    steps = plain_step(dense_net(), x, y, name, **arguments)
+    model = dense_net()
+    before = {v.path: v.numpy() for v in model.weights}
+    plan = zoo.freeze(model, multipliers={"low1": 0.25, "low2": 0.5})
+    train(model, plan, job(x, y), stage(**{"name": name} | arguments))
+    for variable in model.weights:
+        factor = {"low1": 0.25, "low2": 0.5, "top": 1.0}[variable.path.split("/")[0]]
+        step = variable.numpy() - before[variable.path]
+        np.testing.assert_allclose(step, factor * steps[variable.path], rtol=2e-3, atol=2e-7, err_msg=variable.path)
+    assert all(np.abs(step).max() > 1e-4 for step in steps.values())
+
+
+def test_multiplier_zero_never_moves_even_under_weight_decay(vectors):
+    model = dense_net()
+    before = values(model)
+    how = stage(5, name="adamw", learning_rate=0.01, weight_decay=0.5)
+    train(model, zoo.freeze(model, multipliers={"low1": 0}), job(*vectors), how)
+    assert {path.split("/")[0] for path in moved(before, model)} == {"low2", "top"}
+
+
+@pytest.mark.parametrize(
+    ("clipping", "largest"),
+    [({"clipvalue": 1e-3}, 1e-3), ({"clipnorm": 1e-3}, 1e-3), ({"global_clipnorm": 1e-3}, 1e-3)],
+)
+def test_clipping_bounds_the_step(vectors, clipping: dict, largest: float):
+    x, y = vectors[0][:16], vectors[1][:16]
+    model = dense_net()
+    before = [v.numpy() for v in model.weights]
+    train(model, zoo.freeze(model), job(x, y), stage(learning_rate=1.0, **clipping))
+    steps = [v.numpy() - old for v, old in zip(model.weights, before, strict=True)]
+    norms = [float(np.linalg.norm(step)) for step in steps]
+    measured = {
+        "clipvalue": max(float(np.abs(step).max()) for step in steps),
+        "clipnorm": max(norms),
+        "global_clipnorm": float(np.linalg.norm(norms)),
+    }
+    assert measured[next(iter(clipping))] == pytest.approx(largest, rel=0.01)
+
+
+# Every random choice
+
+
+def test_batches_are_a_function_of_seed_stage_and_epoch():
+    def order(*place: int) -> list[int]:
+        return np.concatenate(batches(50, 16, *place)).tolist()
+
+    assert [len(b) for b in batches(50, 16, 1, 0, 0)] == [16, 16, 16, 2]
+    assert sorted(order(1, 0, 0)) == list(range(50))
+    assert order(1, 0, 0) == order(1, 0, 0)
+    others = [order(2, 0, 0), order(1, 1, 0), order(1, 0, 1)]
+    assert all(order(1, 0, 0) != other for other in others)
+
+
+class Noting(layers.Layer):
+    """Passes its inputs on, and notes what they were."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seen: list[np.ndarray] = []
+
+    def call(self, inputs):
+        import tensorflow as tf
+
+        tf.py_function(lambda t: self.seen.append(t.numpy()), [inputs], [])
+        return inputs
+
+
+def dropped(x: np.ndarray, y: np.ndarray, epochs: int = 2, index: int = 0, **changes: Any) -> list[np.ndarray]:
+    """What leaves the dropout in each step, on inputs that are all ones."""
+    keras.utils.set_random_seed(0)
+    noting = Noting(name="noting")
+    inputs = keras.Input(x.shape[1:])
+    t = noting(layers.Dropout(0.5, name="dropout")(inputs))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="top")(t))
+    train(model, zoo.freeze(model), job(np.ones_like(x), y, **changes), stage(epochs), index)
+    return noting.seen
+
+
+def test_dropout_masks_are_a_function_of_seed_stage_epoch_and_step(vectors):
+    first, again = dropped(*vectors), dropped(*vectors)
+    assert len(first) == len(again) == 8
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    distinct = {one.tobytes() for one in first}
+    assert len(distinct) == 8, "every step of every epoch draws anew"
+    assert not distinct & {one.tobytes() for one in dropped(*vectors, seed=8)}
+    assert not distinct & {one.tobytes() for one in dropped(*vectors, index=1)}
+
+
+def augmented(x: np.ndarray, y: np.ndarray, **changes: Any) -> list[np.ndarray]:
+    noting = Noting(name="noting")
+    inputs = keras.Input(x.shape[1:])
+    t = layers.Flatten(name="flat")(noting(inputs))
+    model = keras.Model(inputs, layers.Dense(4, activation="softmax", name="top")(t))
+    same = np.repeat(x[:1], len(x), axis=0)
+    train(model, zoo.freeze(model), job(same, y, augment="standard", **changes), stage(2))
+    return noting.seen
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_step(pictures):
+    first, again = augmented(*pictures), augmented(*pictures)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len({one.tobytes() for one in first}) == len(first) == 6
+    assert np.abs(first[0][0] - first[0][1]).max() > 1, "each example of a batch is changed in its own way"
+    assert not {one.tobytes() for one in first} & {one.tobytes() for one in augmented(*pictures, seed=8)}
+
+
+def test_validation_is_neither_augmented_nor_dropped(pictures):
+    x, y = pictures
+    model = small_convnet(4, dropout=0.5)
+    result = train(
+        model, zoo.freeze(model, upto="block2"), job(x, y, val=16, augment="strong"), stage(learning_rate=0.0)
+    )
+    expected = keras.losses.CategoricalCrossentropy()(y[-16:], model(x[-16:], training=False))
+    assert result.history[0]["val_loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_training_on_features_equals_training_through_the_frozen_network(pictures, monkeypatch):
+    def trained(cached: bool) -> tuple[list[np.ndarray], float]:
+        model = small_convnet(4, dropout=0.5)
+        with monkeypatch.context() as patch:
+            if not cached:  # an augmentation that does nothing: the trunk is run in every step
+                patch.setattr("zoo.train.augmentation", lambda spec: [layers.Rescaling(1.0)])
+            result = train(model, zoo.freeze(model, upto="block2"), job(*pictures, val=16), stage(3))
+        return [v.numpy() for v in model.weights], result.history[-1]["val_loss"]
+
+    (on_features, loss), (through, other) = trained(True), trained(False)
+    for one, two in zip(on_features, through, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    assert loss == pytest.approx(other, rel=1e-4)
+
+
+def test_the_trunk_is_computed_once_for_all_stages(pictures, monkeypatch):
+    runs: list[int] = []
+    plain = engine.outputs
+    monkeypatch.setattr("zoo.train.engine.outputs", lambda *a, **k: (runs.append(a[2]), plain(*a, **k))[1])
+    model, store, what = small_convnet(4), FeatureStore(), job(*pictures, val=16)
+    for index, batch_norm in enumerate(["frozen", "train"]):
+        train_stage(model, zoo.freeze(model, upto="block2", batch_norm=batch_norm), stage(), index, what, store)
+    assert runs == [32, 16]
+    train_stage(model, zoo.freeze(model, upto="block1"), stage(), 2, what, store)
+    assert runs == [32, 16, 32, 16], "a lower boundary has other features"
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pictures):
+    def digest(seed: int) -> str:
+        model = small_convnet(4, dropout=0.3)
+        return train(model, zoo.freeze(model, upto="block1"), job(*pictures, seed=seed), stage(2)).digest
+
+    assert digest(7) == digest(7)
+    assert digest(7) != digest(8)
+
+
+# Stopping
+
+
+def test_early_stopping_restores_the_best_weights(vectors):
+    x, y = vectors
+    kept: list[np.ndarray] = []
+    model = dense_net()
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: kept.append(model.get_layer("top").kernel.numpy())
+    )
+    rng = np.random.default_rng(0)
+    noisy = y[rng.permutation(len(y))]
+    how = replace(stage(30, learning_rate=0.8), early_stopping={"monitor": "val_loss", "patience": 2, "min_delta": 0.0})
+    result = train(model, zoo.freeze(model), job(x, noisy, val=24, callbacks=[note]), how)
+    losses = [row["val_loss"] for row in result.history]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 30
+    np.testing.assert_array_equal(model.get_layer("top").kernel, kept[best])
+    assert np.abs(kept[-1] - kept[best]).max() > 0
+
+
+def test_the_best_weights_are_restored_at_the_last_epoch_too(vectors):
+    """Keras stops after ``patience``; a stage that ends before must give its best epoch all the same."""
+    x, y = vectors
+    noisy = y[np.random.default_rng(0).permutation(len(y))]
+    model = dense_net()
+    how = replace(stage(6, learning_rate=0.8), early_stopping={"monitor": "val_loss", "patience": 50, "min_delta": 0.0})
+    result = train(model, zoo.freeze(model), job(x, noisy, val=24), how)
+    final = keras.losses.CategoricalCrossentropy()(noisy[-24:], model(x[-24:], training=False))
+    assert float(final) == pytest.approx(min(row["val_loss"] for row in result.history), rel=1e-5)
+    assert result.epochs == 6
+
+
+def test_early_stopping_on_an_unknown_figure_is_refused(vectors):
+    model = dense_net()
+    how = replace(stage(3), early_stopping={"monitor": "val_accurcy", "patience": 2, "min_delta": 0.0})
+    with pytest.raises(RecipeError, match=r"cannot watch 'val_accurcy': nobody measures it.*val_accuracy"):
+        train(model, zoo.freeze(model), job(*vectors, val=16), how)
+
+
+def test_divergence_is_an_error(vectors):
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(8, name="low"), layers.Dense(3, name="top")])
+    what = job(*vectors, loss=keras.losses.MeanSquaredError())
+    with pytest.raises(ZooError, match=r"Training diverged in the stage 'fine-tune': .* Lower the learning rate"):
+        train(model, zoo.freeze(model), what, stage(20, learning_rate=1e6))
+
+
+def test_callbacks_are_told_of_everything(vectors):
+    told: list[str] = []
+
+    class Telling(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            told.append("begin")
+
+        def on_train_batch_end(self, batch, logs=None):
+            told.append(f"batch {batch} {'loss' in logs}")
+
+        def on_epoch_end(self, epoch, logs=None):
+            told.append(f"epoch {epoch} {sorted(logs)}")
+            self.model.stop_training = True
+
+        def on_train_end(self, logs=None):
+            told.append("end")
+
+    model = dense_net()
+    result = train(model, zoo.freeze(model), job(*vectors, val=32, callbacks=[Telling()]), stage(5))
+    figures = ["accuracy", "learning_rate", "loss", "val_accuracy", "val_loss"]
+    assert told == ["begin", "batch 0 True", "batch 1 True", f"epoch 0 {figures}", "end"]
+    assert result.epochs == 1
+
+
+def test_a_schedule_and_an_unknown_optimizer(vectors):
+    model = dense_net()
+    schedule = {"name": "CosineDecay", "initial_learning_rate": 0.1, "decay_steps": 8}
+    result = train(model, zoo.freeze(model, layer_decay=0.5), job(*vectors), stage(2, learning_rate=schedule))
+    assert [row["learning_rate"] for row in result.history] == pytest.approx([0.05, 0.0], abs=1e-6)
+    with pytest.raises(RecipeError, match=r"Keras has no optimizer 'adma'\..*adam"):
+        train(model, zoo.freeze(model), job(*vectors), stage(name="adma"))
+
+
+def test_the_history_is_the_mean_over_examples(vectors):
+    """The last batch is smaller: a mean of batches would weigh its examples more."""
+    x, y = vectors[0][:40], vectors[1][:40]
+    model = dense_net()
+    result = train(model, zoo.freeze(model), job(x, y), stage(learning_rate=0.0))
+    expected = keras.losses.CategoricalCrossentropy()(y, model(x, training=False))
+    assert result.history[0]["loss"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_digests_are_kept_by_the_layers_own_names():
+    model = small_convnet()
+    names = frozen_digests(zoo.freeze(model, upto="block2"), flat(model))
+    assert any(name.startswith("block1_bn1: ") for name in names)
