@@ -117,7 +117,7 @@ def transfer_stages(freeze: str | None) -> tuple[StagePart, ...]:
     tune = StagePart(
         "fine-tune",
         30,
-        {"name": "adam", "learning_rate": 1e-3},
+        {"name": "adam", "learning_rate": 3e-4},
         freeze=freeze or "half",
         layer_decay=0.5,
         batch_norm="fixed_statistics",

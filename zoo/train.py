@@ -169,7 +169,8 @@ def _diverged(stage: StagePart, how: str) -> ZooError:
 def _epochs(
     model: StageNetwork, train: Side, val: Side, stage: StagePart, index: int, job: Job, states: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    callbacks = keras.callbacks.CallbackList([*job.callbacks, *_early_stopping(stage, val)], model=model)
+    told = [*job.callbacks, *_early_stopping(stage, val), _Telling(job.progress, stage)]
+    callbacks = keras.callbacks.CallbackList(told, model=model)
     callbacks.set_params({"epochs": stage.epochs, "steps": -(-len(train) // job.batch_size), "verbose": 0})
     history: list[dict[str, Any]] = []
     model.stop_training = False
@@ -185,11 +186,29 @@ def _epochs(
         seconds = round(time.perf_counter() - started, 4)
         history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
         callbacks.on_epoch_end(epoch, dict(figures))
-        job.progress.step(stage.name, epoch + 1, stage.epochs, f"epochs, {_shown(figures)}")
         if model.stop_training:
             break
     callbacks.on_train_end()
     return history
+
+
+class _Telling(keras.callbacks.Callback):
+    """Tells how far a stage is: by epochs, and by steps within an epoch that takes long."""
+
+    def __init__(self, progress: Progress, stage: StagePart):
+        super().__init__()
+        self.progress, self.stage = progress, stage
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch, self.since = epoch + 1, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if time.monotonic() - self.since > Progress.EVERY:
+            what = f"{self.stage.name}, epoch {self.epoch} of {self.stage.epochs}"
+            self.progress.step(what, batch + 1, (self.params or {})["steps"], "steps")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.progress.step(self.stage.name, self.epoch, self.stage.epochs, f"epochs, {_shown(logs or {})}")
 
 
 def _check_figures(figures: Mapping[str, float], stage: StagePart, epoch: int, validated: bool) -> None:
