@@ -12,6 +12,7 @@ import keras
 
 from zoo.errors import RecipeError, close_matches
 
+_FLIPS = ("horizontal_and_vertical", "horizontal", "vertical")
 _BLACK = {"fill_mode": "constant", "fill_value": 0.0}
 
 #: What each preset holds, in order: Keras's layers with their arguments.
@@ -68,9 +69,7 @@ def augmentation(spec: str | Sequence[Mapping[str, Any]]) -> list[keras.layers.L
 
 def _layer(arguments: dict[str, Any]) -> keras.layers.Layer:
     name = str(arguments.pop("name", ""))
-    random = [
-        n for n in dir(keras.layers) if n.startswith("Random") or n in ("GaussianNoise", "AugMix", "AutoContrast")
-    ]
+    random = [n for n in dir(keras.layers) if n.startswith("Random") or n in ("AugMix", "RandAugment")]
     if name not in random:
         what = f"Keras has no augmentation layer '{name}'."
         raise RecipeError(what, fix=close_matches(name, random))
@@ -80,6 +79,9 @@ def _layer(arguments: dict[str, Any]) -> keras.layers.Layer:
         if argument not in known:
             what = f"The layer '{name}' has no argument '{argument}'."
             raise RecipeError(what, fix=close_matches(argument, known))
+    if name == "RandomFlip" and arguments.get("mode", _FLIPS[0]) not in _FLIPS:
+        what = "RandomFlip has no such mode."  # Keras would flip nothing, and not say so
+        raise RecipeError(what, expected=" | ".join(_FLIPS), received=str(arguments["mode"]))
     if name in ("RandomBrightness", "RandomContrast", "RandomErasing"):
         arguments.setdefault("value_range", (0, 255))
     try:

@@ -110,9 +110,15 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
 
     Returns:
         The optimizer; ``plain`` itself where every multiplier is 1.
+
+    Raises:
+        RecipeError: for Ftrl, whose step does not scale with its rate.
     """
     if all(m == 1.0 for m in multipliers):
         return plain
+    if isinstance(plain, keras.optimizers.Ftrl):
+        what = "The optimizer 'ftrl' cannot learn at rates by block: its step does not scale with its rate."
+        raise RecipeError(what, fix="Use another, such as adam, or one rate for all.")
     scaled = _scaled(type(plain)).from_config(plain.get_config())  # type: ignore[attr-defined]
     scaled.multipliers = tuple(float(m) for m in multipliers)
     return scaled

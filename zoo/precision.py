@@ -27,7 +27,8 @@ def in_precision(network: keras.Model, policy: str) -> keras.Model:
     kept = _below_parameters(graph) | _above_parameters(graph)
 
     def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if layer.name in kept or layer.dtype_policy.name != "float32":
+        policy_of = getattr(layer, "dtype_policy", None)  # operations such as x * 2 have none
+        if layer.name in kept or policy_of is None or policy_of.name != "float32":
             return rebuilt(layer)
         config: dict[str, Any] = {**layer.get_config(), "dtype": policy}
         return layer.__class__.from_config(config)
