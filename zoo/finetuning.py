@@ -141,9 +141,6 @@ def _train(
 
 def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], progress: Progress) -> Job:
     recipe, goal, sides = ready.recipe, ready.goal, ready.split
-    if recipe.data.augment != "none" and ready.data.kind != "image":
-        what = "Augmentation needs images."
-        raise RecipeError(what, expected='augment = "none"', received=f"{recipe.data.augment!r} on {ready.data.kind}")
     weights = example_weights(ready.data.target, sides.train, recipe.data.class_weights)
     return Job(
         train=Side(reader(ready.data, sides.train, ready.form), goal.targets[sides.train], weights),

@@ -12,7 +12,8 @@ from .data import Dataset, Split, open_data, split
 from .device import Device, prepare
 from .errors import RecipeError, SurgeryError
 from .input_form import InputForm
-from .objective import Objective, objective
+from .layers import augmentation, optimizer
+from .objective import Objective, example_weights, objective
 from .options import Options, with_options
 from .plan import Plan
 from .recipe import DataPart, ModelPart, Recipe, StagePart, read_recipe
@@ -159,6 +160,7 @@ def prepared(
         limit_per_class=resolved.data.limit_per_class,
     )
     goal = objective(examples.target, resolved.top, sides.train, loss)
+    _check_training(resolved, examples, sides)
     with keras.device(device.name):
         if isinstance(network, keras.Model):
             card, model = own(network, examples, goal)
@@ -172,6 +174,22 @@ def prepared(
     return Preparation(
         replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, notes
     )
+
+
+def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
+    """Makes what training will need once, so that it is refused before there is a run folder.
+
+    Raises:
+        RecipeError: if an optimizer, the augmentation or the class weights cannot be made.
+    """
+    for stage in recipe.stages:
+        spec = dict(stage.optimizer)
+        optimizer(spec.pop("name"), **spec)
+    augmentation(recipe.data.augment)
+    if recipe.data.augment != "none" and data.kind != "image":
+        what = "Augmentation needs images."
+        raise RecipeError(what, expected='augment = "none"', received=f"{recipe.data.augment!r} on {data.kind}")
+    example_weights(data.target, sides.train, recipe.data.class_weights)
 
 
 def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:
