@@ -18,7 +18,6 @@ may use it.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class ZooError(Exception):
@@ -83,6 +82,8 @@ def close_matches(name: str, known: Iterable[str]) -> str:
         >>> close_matches("xyz", ["glyphs", "convnet"])
         'Known: convnet, glyphs.'
     """
+    from difflib import get_close_matches
+
     names = sorted(set(known))
     near = get_close_matches(name, names, n=3, cutoff=0.6)
     if near:

@@ -20,20 +20,29 @@ VERBS = {
 }
 
 
+INTERRUPTED = 130
+_DEBUG = "zoo.debug"
+
+
 class Verbs(click.Group):
     """A group whose commands are imported when they are called, so that none pays for another's imports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs, in the order in which they are used."""
-        return list(VERBS)
+        return [*VERBS]  # not list(): once `zoo list` ran, `list` is its module here
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imports a verb's file."""
         if cmd_name not in VERBS:
             return None
-        return import_module(f".{cmd_name}", __name__).command
+        command = import_module(f".{cmd_name}", __name__).command
+        if not any(param.name == "debug" for param in command.params):
+            command.params.append(_debug_of_a_verb())
+        return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """Suggests a verb for one that is not."""
         from difflib import get_close_matches
 
@@ -45,22 +54,36 @@ class Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs with their lines, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([*VERBS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a verb; an error that zoo explains is one paragraph and exit code 1."""
+        """Runs a verb; an error that zoo explains is one paragraph and exit code 1, an interrupt is exit code 130."""
         try:
             return super().invoke(ctx)
         except ZooError as error:
-            if ctx.params.get("debug") or "--debug" in ctx.meta:
+            if ctx.params.get("debug") or _DEBUG in ctx.meta:
                 raise
             raise Explained(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 class Explained(click.ClickException):
     """An error on the command line, without a traceback."""
 
     exit_code = 1
+
+
+def _debug_of_a_verb() -> click.Option:
+    """``--debug`` after the verb too: that is where one adds it to a command that failed."""
+
+    def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.meta[_DEBUG] = True
+
+    text = "Show the traceback of an error."
+    return click.Option(["--debug"], is_flag=True, expose_value=False, callback=remember, help=text)
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -24,43 +24,73 @@ def _group(*options: Any) -> Any:
 
 _data = _group(
     click.option("--val", type=float, help="Share for validation; of the labelled, with --test rest.  [default: 0.1]"),
-    click.option("--test", type=Share(), help="Share for the test, or `rest`: whatever is not labelled.  [default: 0.2]"),
+    click.option(
+        "--test", type=Share(), help="Share for the test, or `rest`: whatever is not labelled.  [default: 0.2]"
+    ),
     click.option("--limit-per-class", type=int, metavar="N", help="Use N labels a class, validation included."),
     click.option("--batch-size", type=int, help="Examples a step.  [default: 32]"),
-    click.option("--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of the training images.  [default: none]"),
-    click.option("--class-weights", type=click.Choice(("none", "balanced")), help="Weigh rare classes more.  [default: none]"),
-    click.option("--target", type=click.Choice(TARGETS), help="What is to be predicted.  [default: auto, from the data]"),
+    click.option(
+        "--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of the training images.  [default: none]"
+    ),
+    click.option(
+        "--class-weights", type=click.Choice(("none", "balanced")), help="Weigh rare classes more.  [default: none]"
+    ),
+    click.option(
+        "--target", type=click.Choice(TARGETS), help="What is to be predicted.  [default: auto, from the data]"
+    ),
     click.option("--label-column", multiple=True, metavar="COLUMN", help="CSV: the target's column; may be repeated."),
     click.option("--path-column", metavar="COLUMN", help="CSV: the column of image paths."),
     click.option("--text-column", metavar="COLUMN", help="CSV: the column of texts."),
-    click.option("--feature-column", "feature_columns", multiple=True, metavar="COLUMN", help="CSV: a numeric column; may be repeated."),
+    click.option(
+        "--feature-column",
+        "feature_columns",
+        multiple=True,
+        metavar="COLUMN",
+        help="CSV: a numeric column; may be repeated.",
+    ),
     click.option("--skip-bad", is_flag=True, default=None, help="Leave out files that cannot be read, and say so."),
 )
 _top = _group(
     click.option("--cut", metavar="LAYER", help="Drop everything above this layer.  [default: below the classifier]"),
-    click.option("--hidden", type=Widths(), metavar="N[,N]", help="Widths of the new top's hidden layers.  [default: none]"),
+    click.option(
+        "--hidden", type=Widths(), metavar="N[,N]", help="Widths of the new top's hidden layers.  [default: none]"
+    ),
     click.option("--activation", help="Their activation.  [default: elu]"),
-    click.option("--dropout", type=float, help="Share of their units dropped.  [default: 0]"),
+    click.option(
+        "--dropout", type=float, help="Share of their units dropped; without any, of the features.  [default: 0]"
+    ),
     click.option("--loss", type=click.Choice(LOSSES), help="The loss.  [default: auto, by the target]"),
     click.option("--label-smoothing", type=float, help="Share of each target spread over all classes.  [default: 0]"),
 )
 _training = _group(
-    click.option("--freeze", metavar="BLOCK|all|none", help="The highest block that stays frozen.  [default: the lower half]"),
+    click.option(
+        "--freeze", metavar="BLOCK|all|none", help="The highest block that stays frozen.  [default: the lower half]"
+    ),
     click.option("--head-epochs", type=int, help="Epochs of the first stage, the new top alone.  [default: 60]"),
     click.option("--head-learning-rate", type=float, help="Its learning rate.  [default: 0.01]"),
     click.option("--epochs", type=int, help="Epochs of the last stage.  [default: 30; from scratch 60]"),
     click.option("--optimizer", help="Keras's optimizer of the last stage, by name.  [default: adam]"),
-    click.option("--learning-rate", type=float, help="Its learning rate.  [default: 0.001]"),
+    click.option("--learning-rate", type=float, help="Its learning rate.  [default: 0.0003; from scratch 0.001]"),
     click.option("--momentum", type=float, help="Its momentum, where it has one."),
     click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum (sgd)."),
     click.option("--weight-decay", type=float, help="Its weight decay."),
     click.option("--clipnorm", type=float, help="Clip each variable's gradient to this norm."),
     click.option("--clipvalue", type=float, help="Clip each component of the gradients."),
     click.option("--global-clipnorm", type=float, help="Clip all gradients together to this norm."),
-    click.option("--layer-decay", type=float, help="Rate of each block as a multiple of the one above.  [default: 0.5]"),
-    click.option("--batch-norm", type=click.Choice(BATCH_NORM), help="Batch normalization in thawed blocks.  [default: fixed_statistics]"),
-    click.option("--patience", type=int, metavar="EPOCHS", help="Stop a stage when val_loss has not improved for so long."),
-    click.option("--from-scratch", is_flag=True, default=None, help="Train the same network from random weights, to compare."),
+    click.option(
+        "--layer-decay", type=float, help="Rate of each block as a multiple of the one above.  [default: 0.5]"
+    ),
+    click.option(
+        "--batch-norm",
+        type=click.Choice(BATCH_NORM),
+        help="Batch normalization in thawed blocks.  [default: fixed_statistics]",
+    ),
+    click.option(
+        "--patience", type=int, metavar="EPOCHS", help="Stop a stage when val_loss has not improved for so long."
+    ),
+    click.option(
+        "--from-scratch", is_flag=True, default=None, help="Train the same network from random weights, to compare."
+    ),
 )
 _compute = _group(
     click.option("--seed", type=int, help="Every random choice follows from it.  [default: 0]"),
@@ -102,6 +132,9 @@ def command(
     options = {key: value for key, value in flags.items() if value is not None and value != ()}
     if not dry_run and out is None:
         what = "Missing option '--out'."
+        raise click.UsageError(what)
+    if dry_run and as_json:
+        what = "--dry-run prints lines for people: leave --json out."
         raise click.UsageError(what)
     if out is not None and out.exists():
         what = f"{out} exists already."

@@ -1,0 +1,187 @@
+"""``zoo finetune``: what it writes, what it prints, and that an early error leaves nothing."""
+
+import json
+import re
+import tomllib
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+FAST = ("--limit-per-class", 3, "--head-epochs", 1, "--epochs", 1)
+
+
+@pytest.fixture
+def early(monkeypatch):
+    """No training and no loading: whoever gets that far has gone too far."""
+
+    def too_far(*_, **__):
+        pytest.fail("this should have been refused before")
+
+    monkeypatch.setattr("zoo.finetuning.prepared", too_far)
+    monkeypatch.setattr("zoo.preparation.prepared", too_far)
+
+
+def test_a_run_is_written_and_what_to_do_next_is_said(call, tiny, tmp_path):
+    out = tmp_path / "실행 1"
+    result = call("finetune", tiny, "digits", "--out", out, *FAST)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"next: zoo predict {out} FILES...   or   zoo evaluate {out} DATA\n"
+    assert {p.name for p in out.iterdir()} == {
+        "recipe.toml", "recipe.lock", "plan.txt", "history.csv", "metrics.json", "model.keras", "labels.txt",
+        "checkpoints", "log.txt", "report.html", "card.toml", "split.csv",
+    }  # fmt: skip
+    for line in (out / "log.txt").read_text(encoding="utf-8").splitlines():
+        assert line in result.stderr
+    recipe = tomllib.loads((out / "recipe.toml").read_text(encoding="utf-8"))
+    assert [stage["epochs"] for stage in recipe["stage"]] == [1, 1]
+    assert call("predict", out, "digits", "--json").exit_code == 0
+
+
+def test_the_recipe_of_a_run_gives_the_run_again_and_flags_win(call, tiny, tmp_path):
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    first = call("finetune", tiny, "digits", "--out", one, *FAST, "--freeze", "all", "--seed", 5, "--json", "--quiet")
+    assert first.stderr == ""
+    again = call("finetune", "--recipe", one / "recipe.toml", "--out", two, "--json")
+    other = call("finetune", "--recipe", one / "recipe.toml", "--out", three, "--json", "--seed", 6)
+    assert json.loads(first.stdout)["test"] == json.loads(again.stdout)["test"]
+    assert json.loads(first.stdout)["test"] != json.loads(other.stdout)["test"]
+    locks = [tomllib.loads((run / "recipe.lock").read_text(encoding="utf-8")) for run in (one, two, three)]
+    digests = [json.dumps(lock["stage"] if "stage" in lock else lock, default=str) for lock in locks]
+    assert digests[0] != digests[2]
+    assert tomllib.loads((three / "recipe.toml").read_text(encoding="utf-8"))["seed"] == 6
+
+
+def test_quiet_prints_the_result_alone(call, tiny, tmp_path):
+    result = call("finetune", tiny, "digits", "--out", tmp_path / "r", *FAST, "--freeze", "all", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("test accuracy 0.")
+    assert result.stdout.count("\n") == 1
+
+
+def test_an_existing_out_is_refused_before_anything_is_loaded(call, early, tmp_path):
+    result = call("finetune", "glyphs", "digits", "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"Error: {tmp_path} exists already. Expected a path where nothing is. Choose another --out, or remove it.\n"
+    )
+
+
+def test_out_is_needed_unless_it_is_a_dry_run(call, early):
+    result = call("finetune", "glyphs", "digits")
+    assert result.exit_code == 2
+    assert "Missing option '--out'." in result.stderr
+    assert call("finetune", "glyphs", "digits", "--dry-run", "--json").exit_code == 2
+
+
+def test_a_dry_run_prints_the_decisions_and_writes_nothing(call, tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("finetune", tiny, "digits", "--dry-run", "--out", "r", "--freeze", "block2")
+    assert result.exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("data: digits: 1797 examples, 10 classes; ")
+    assert any(line.startswith("network: tiny, pretrained, cut at 'features'") for line in lines)
+    assert any(line.split()[:1] == ["block2"] and "frozen" in line for line in lines)
+    assert lines[-1] == "nothing was trained or written (--dry-run)"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--optimizer", "adan"], "Keras has no optimizer 'adan'. Did you mean 'adam'"),
+        (["--momentum", 0.9], "The optimizer 'adam' has no argument 'momentum'."),
+        (["--clipnorm", 1, "--clipvalue", 1], "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set"),
+        (["--head-learning-rate", 0.1, "--from-scratch"], "'head_learning_rate' is for the stage 'head'"),
+        (["--from-scratch", "--freeze", "block1"], "A network from random weights has nothing worth freezing."),
+        (["--freeze", "block9"], "The network has no block 'block9' to freeze up to."),
+        (["--cut", "featurs"], "The network 'convnet' has no layer 'featurs'. Did you mean 'features'?"),
+        (["--activation", "elo"], "Keras has no activation 'elo'."),
+        (["--loss", "huber"], "The loss 'huber' does not fit classes. Expected categorical_crossentropy."),
+        (["--test", "rest"], "a share, where no limit_per_class says what is labelled"),
+        (["--val", 0.9], "'data.val' has the wrong value. Expected 0 or more, and below 1 together with test"),
+        (["--dropout", 1], "'top.dropout' has the wrong value. Expected 0 to below 1; received 1.0."),
+        (["--hidden", "64,0"], "'top.hidden' has the wrong value. Expected widths of 1 or more; received [64, 0]."),
+        (["--device", "gpu:99"], "There is no device gpu:99."),
+        (["--layer-decay", 0], "'stage[1].layer_decay' has the wrong value. Expected above 0, at most 1"),
+        (["--label-column", "x"], "built-in data, which has no columns"),
+        (["--recipe", "no.toml"], "There is no file no.toml. Check the path."),
+    ],
+)
+def test_an_early_error_is_explained_and_leaves_nothing(call, tiny, tmp_path, flags, said):
+    result = call("finetune", tiny, "digits", "--out", tmp_path / "r", *flags)
+    assert (result.exit_code, result.stdout) == (1, ""), result.exception
+    assert said in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--hidden", "a"], "'a' is not a list of whole numbers such as 64,32."),
+        (["--test", "some"], "'some' is neither a number nor 'rest'."),
+        (["--augment", "lots"], "'lots' is not one of"),
+        (["--epochs", "many"], "'many' is not a valid integer."),
+        (["extra"], "unexpected extra argument"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_wrong_usage(call, early, tiny, tmp_path, flags, said):
+    result = call("finetune", tiny, "digits", "--out", tmp_path / "r", *flags)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "names", [("zzz", "digits"), ("./none", "digits"), ("dnn", "digits"), ("dnn", "zzz"), (), ("dnn",)]
+)
+def test_a_network_or_data_that_is_not_there_leaves_nothing(call, tmp_path, names):
+    result = call("finetune", *names, "--out", tmp_path / "r")
+    assert (result.exit_code, result.stdout) == (1, ""), result.exception
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_augmentation_and_class_weights_that_do_not_fit_leave_nothing(call, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "v.npz", x=rng.normal(size=(60, 4)).astype("float32"), y=rng.normal(size=60).astype("float32"))
+    for flags, said in (
+        (["--augment", "light"], "Augmentation needs images."),
+        (["--class-weights", "balanced"], "Class weights need classes."),
+    ):
+        result = call("finetune", "dnn", tmp_path / "v.npz", "--from-scratch", "--out", tmp_path / "r", *flags)
+        assert result.exit_code == 1
+        assert said in result.stderr
+        assert not (tmp_path / "r").exists()
+
+
+def test_the_defaults_that_help_names_are_those_that_hold():
+    from zoo.commands.finetune import command
+    from zoo.options import scratch_stages, transfer_stages
+    from zoo.recipe import ComputePart, DataPart, TopPart
+
+    said = {}
+    for param in command.params:
+        found = re.search(r"\[default: (.+)\]$", getattr(param, "help", None) or "")
+        if found:
+            said[param.name] = found[1]
+    (head, tune), (scratch,) = transfer_stages(None), scratch_stages()
+    assert said["head_epochs"] == str(head.epochs)
+    assert float(said["head_learning_rate"]) == head.optimizer["learning_rate"]
+    assert said["epochs"] == f"{tune.epochs}; from scratch {scratch.epochs}"
+    assert said["optimizer"] == tune.optimizer["name"] == scratch.optimizer["name"]
+    assert said["layer_decay"] == str(tune.layer_decay)
+    assert said["batch_norm"] == tune.batch_norm
+    rates = {tune.optimizer["learning_rate"], scratch.optimizer["learning_rate"]}
+    assert {float(word) for word in re.findall(r"\d[\d.e-]*", said["learning_rate"])} == rates
+    for part in (DataPart("d"), TopPart(), ComputePart()):
+        for field in fields(part):
+            value = getattr(part, field.name)
+            if field.name in said and field.name != "hidden":
+                assert said[field.name].split(",")[0] == (f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def test_an_out_that_cannot_be_made_is_an_error(call, tiny, tmp_path):
+    (tmp_path / "file").touch()
+    result = call("finetune", tiny, "digits", "--out", tmp_path / "file" / "r", *FAST)
+    assert result.exit_code == 1
+    assert f"The folder {tmp_path / 'file' / 'r'} cannot be made: " in result.stderr
