@@ -78,8 +78,8 @@ def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tu
         raise RecipeError(what, fix="Train it from random weights: --from-scratch.")
     if recipe.model.from_scratch:
         args = {**_normalization(card, data, sides, form), **recipe.model.args}
-        outputs = data.target.size if architecture else None
-        base = networks.build(card, seed=derive(recipe.seed, "network"), outputs=outputs, **args)
+        top = {"outputs": data.target.size, "output": goal.output} if architecture else {}
+        base = networks.build(card, seed=derive(recipe.seed, "network"), **top, **args)
         card = replace(card, args={**card.args, **args})
     else:
         base = networks.load(card)

@@ -1,0 +1,154 @@
+"""Using a result: on what it is measured, and in what order it answers."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.errors import DataError
+from zoo.progress import Progress
+
+from .networks import clusters, dense_net, quadrants, small_convnet, values
+
+QUIET = Progress(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    x, labels = quadrants(160)
+    return x, np.array(["north-west", "north-east", "south-west", "south-east"])[labels]
+
+
+@pytest.fixture(scope="module")
+def run(pictures, tmp_path_factory: pytest.TempPathFactory) -> zoo.Run:
+    net = small_convnet(4)
+    out = tmp_path_factory.mktemp("runs") / "quadrants"
+    plan = zoo.freeze(net, upto="block2")
+    return zoo.finetune(net, pictures, out=out, plan=plan, epochs=12, learning_rate=0.01, progress=QUIET)
+
+
+@pytest.fixture(scope="module")
+def fresh() -> tuple[np.ndarray, np.ndarray]:
+    """Examples that the run has not seen."""
+    x, labels = quadrants(60, seed=5)
+    return x, np.array(["north-west", "north-east", "south-west", "south-east"])[labels]
+
+
+def said(stream: io.StringIO) -> str:
+    return stream.getvalue()
+
+
+def test_the_runs_own_data_gives_its_test_side(run: zoo.Run, pictures):
+    stream = io.StringIO()
+    figures = zoo.evaluate(run, pictures, progress=Progress(stream))
+    assert figures == run.metrics["test"]
+    count = run.metrics["test"]["examples"]
+    assert f"the run's own data: its test side, {count} of 160 examples" in said(stream)
+
+
+def test_a_folder_does_for_a_run(run: zoo.Run, fresh):
+    assert zoo.evaluate(run.folder, fresh, progress=QUIET) == zoo.evaluate(run, fresh, progress=QUIET)
+
+
+def test_examples_that_were_trained_on_are_left_out(run: zoo.Run, pictures, fresh):
+    """Known by their content, wherever they stand."""
+    mixed = np.concatenate([fresh[0], pictures[0]]), np.concatenate([fresh[1], pictures[1]])
+    stream = io.StringIO()
+    figures = zoo.evaluate(run, mixed, progress=Progress(stream))
+    seen = sum(side in ("train", "val") for side in run.sides.values())
+    assert figures["examples"] == 220 - seen
+    assert f"{seen} of 220 examples left out: the run was trained on them" in said(stream)
+
+
+def test_nothing_left_is_an_error(run: zoo.Run, pictures):
+    data = zoo.open_data(pictures)
+    trained = [i for i in range(len(data)) if run.sides[data.digest(i)] == "train"]
+    with pytest.raises(DataError, match="nothing to evaluate: the run was trained on every example"):
+        zoo.evaluate(run, (pictures[0][trained], pictures[1][trained]), progress=QUIET)
+
+
+def test_classes_are_matched_by_name_not_by_place(run: zoo.Run, fresh):
+    """Two of four classes, whose numbers in this data differ from those in the run's."""
+    taken = np.isin(fresh[1], ["south-west", "south-east"])
+    figures = zoo.evaluate(run, (fresh[0][taken], fresh[1][taken]), progress=QUIET)
+    assert figures["accuracy"] > 0.8
+    found = zoo.predict(run, fresh[0][taken], top=1, progress=QUIET)
+    right = [p.outputs[0][0] == label for p, label in zip(found, fresh[1][taken], strict=True)]
+    assert np.mean(right) == pytest.approx(figures["accuracy"])
+
+
+def test_unknown_classes_are_refused(run: zoo.Run, fresh):
+    labels = np.where(fresh[1] == "north-west", "northwest", fresh[1])
+    with pytest.raises(DataError, match=r"classes that the run does not know: northwest\..*north-west"):
+        zoo.evaluate(run, (fresh[0], labels), progress=QUIET)
+
+
+def test_data_without_targets_cannot_be_compared(run: zoo.Run, fresh):
+    with pytest.raises(DataError, match="no targets"):
+        zoo.evaluate(run, (fresh[0], None), progress=QUIET)
+
+
+def test_predictions_come_in_order_the_most_probable_first(run: zoo.Run, fresh):
+    found = zoo.predict(run, fresh[0], top=3, progress=QUIET)
+    assert len(found) == 60
+    outputs = run.model(fresh[0].astype("float32"), training=False).numpy()
+    for prediction, row in zip(found, outputs, strict=True):
+        names, shares = zip(*prediction.outputs, strict=True)
+        order = np.argsort(-row)[:3]
+        assert list(names) == [run.card.labels[i] for i in order]
+        np.testing.assert_allclose(shares, row[order], atol=1e-5)
+    assert [len(p.outputs) for p in zoo.predict(run, fresh[0][:2], top=9, progress=QUIET)] == [4, 4]
+
+
+def test_neither_evaluate_nor_predict_moves_anything(run: zoo.Run, fresh):
+    before = values(run.model)
+    zoo.evaluate(run, fresh, progress=QUIET)
+    zoo.predict(run, fresh[0], progress=QUIET)
+    assert values(run.model) == before
+
+
+def test_files_are_predicted_under_their_names(run: zoo.Run, fresh, tmp_path: Path):
+    from PIL import Image
+
+    for i in range(3):
+        Image.fromarray(fresh[0][i, :, :, 0]).save(tmp_path / f"{i}.png")
+    files = [tmp_path / f"{i}.png" for i in (2, 0, 1)]
+    found = zoo.predict(run, files, top=1, progress=QUIET)
+    expected = zoo.predict(run, fresh[0][[2, 0, 1]], top=1, progress=QUIET)
+    assert [Path(p.example).name for p in found] == ["2.png", "0.png", "1.png"]
+    assert [p.outputs for p in found] == [p.outputs for p in expected]
+    folder = zoo.predict(run, tmp_path, top=1, progress=QUIET)
+    assert [Path(p.example).name for p in folder] == ["0.png", "1.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("items", "top", "message"),
+    [
+        (np.zeros((2, 5), "float32"), 1, r"does not take this: .*Expected image of shape \(8, 8, 1\); received vector"),
+        (np.zeros((2, 8, 8, 1), "uint8"), 0, "At least one class has to be given.*--top 1 or more; received 0"),
+    ],
+)
+def test_what_cannot_be_predicted_is_refused(run: zoo.Run, items: np.ndarray, top: int, message: str):
+    with pytest.raises(DataError, match=message):
+        zoo.predict(run, items, top=top, progress=QUIET)
+
+
+def test_numbers(tmp_path: Path):
+    x, _ = clusters(120, features=4)
+    y = np.stack([100 * x[:, 0], 3 + x[:, 1]], axis=1).astype("float32")
+    net = zoo.replace_top(dense_net(features=4), cut="low2", classes=2, output="linear")
+    plan = zoo.freeze(net)
+    run = zoo.finetune(net, (x, y), out=tmp_path / "run", target="numbers", plan=plan, epochs=3, progress=QUIET)
+    new, truth = clusters(30, features=4, seed=9)[0], None
+    truth = np.stack([100 * new[:, 0], 3 + new[:, 1]], axis=1).astype("float32")
+    figures = zoo.evaluate(run, (new, truth), progress=QUIET)
+    outputs = run.model(new, training=False).numpy()
+    assert figures["mae"] == pytest.approx(float(np.abs(outputs - truth).mean()), rel=1e-4)
+    assert set(figures["per_column"][0]) >= {"rmse", "r2"}
+    found = zoo.predict(run, new, progress=QUIET)
+    np.testing.assert_allclose([value for _, value in found[3].outputs], outputs[3], rtol=1e-4, atol=1e-4)
+    assert [name for name, _ in found[0].outputs] == list(run.card.labels)
+    with pytest.raises(DataError, match=r"lacks columns|does not know"):
+        zoo.evaluate(run, (new, truth[:, :1]), progress=QUIET)
