@@ -195,7 +195,7 @@ def _data_of(run: Run, items: Any, skip_bad: bool) -> list[Dataset]:
             sets.append(read_images([Path(item) for item in group], skip_bad=skip_bad))
             continue
         for item in group:
-            columns = {"path_column": part.path_column, "text_column": part.text_column}
+            columns: dict[str, Any] = {"path_column": part.path_column, "text_column": part.text_column}
             if part.feature_columns:
                 columns["feature_columns"] = list(part.feature_columns)
             asked = columns if os.fspath(item).endswith(".csv") else {}

@@ -113,7 +113,8 @@ def options_of(given: dict[str, Any]) -> Options:
         if name not in known:
             what = f"zoo.finetune has no option '{name}'."
             raise RecipeError(what, fix=close_matches(name, known))
-    return Options(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+    return Options(**values)
 
 
 def _train(
@@ -241,8 +242,8 @@ def _finish(
 def _origin(ready: Preparation) -> dict[str, str]:
     """Where the weights came from, and their digest before training."""
     weights = ready.card.weights
-    scratch = ready.recipe.model.from_scratch or weights is None
-    return {"name": ready.card.full_name, "weights": "random" if scratch else weights.sha256}
+    pretrained = weights is not None and not ready.recipe.model.from_scratch
+    return {"name": ready.card.full_name, "weights": weights.sha256 if pretrained and weights else "random"}
 
 
 def _result_card(ready: Preparation, folder: Path, metrics: dict[str, Any]) -> Card:

@@ -16,9 +16,9 @@ FITS: tuple[str, ...] = get_args(Fit)
 class InputForm:
     """What a network takes, and how a file becomes it.
 
-    ``shape`` is height, width, channels for images (1 grey, 3 RGB), the length for vectors, ``()`` for text. ``fit`` says
-    what happens to another aspect ratio: ``stretch`` it, ``crop`` the centre, or ``pad`` with black. Image values are 0 to
-    255: rescaling and normalization live inside the network.
+    ``shape`` is height, width, channels for images (1 grey, 3 RGB), the length for vectors, ``()`` for text. ``fit``
+    says what happens to another aspect ratio: ``stretch`` it, ``crop`` the centre, or ``pad`` with black. Image values
+    are 0 to 255: rescaling and normalization live inside the network.
 
     Example:
         >>> InputForm("image", (8, 8, 1)).resample

@@ -95,7 +95,8 @@ def replace_top(
         hidden: The widths of the hidden layers; none by default.
         activation: The hidden layers' activation, by its Keras name; their initializer follows from it (He for ReLU and
             its variants, LeCun for SELU, Glorot otherwise).
-        dropout: The share of units dropped after each hidden layer, or of the features where there is none; 0 to below 1.
+        dropout: The share of units dropped after each hidden layer, or of the features where there is none; 0 to
+            below 1.
         output: ``softmax``, ``sigmoid`` or ``linear``.
         seed: The top's initial weights follow from it.
 

@@ -53,7 +53,7 @@ def with_top(
     return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
 
 
-def _seeded(name: str, seed: int) -> keras.initializers.Initializer:
+def _seeded(name: str, seed: int) -> Any:
     return keras.initializers.get({"class_name": name, "config": {"seed": seed}})
 
 

@@ -182,7 +182,7 @@ def _epochs(
         if len(val):
             figures |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
         _check_figures(figures, stage, epoch, bool(len(val)))
-        figures["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        figures["learning_rate"] = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
         seconds = round(time.perf_counter() - started, 4)
         history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
         callbacks.on_epoch_end(epoch, dict(figures))
