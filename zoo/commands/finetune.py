@@ -136,7 +136,7 @@ def command(
     if dry_run and as_json:
         what = "--dry-run prints lines for people: leave --json out."
         raise click.UsageError(what)
-    if False:
+    if out is not None and out.exists():
         what = f"{out} exists already."
         raise RunError(what, expected="a path where nothing is", fix="Choose another --out, or remove it.")
     from .starting import quietly
