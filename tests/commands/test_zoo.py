@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 
 from zoo.commands import VERBS, zoo
@@ -22,6 +23,7 @@ def test_help_lists_every_verb_with_its_line(call):
     for verb, line in VERBS.items():
         assert f"  {verb}" in result.stdout
         assert line in result.stdout
+    assert zoo.list_commands(click.Context(zoo)) == [*VERBS]
     assert call("-h").stdout == result.stdout
 
 
