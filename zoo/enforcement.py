@@ -58,7 +58,9 @@ def frozen_digests(plan: Plan, graph: keras.Model) -> dict[str, str]:
             for variable in leaf.variables:
                 if id(variable) not in moving and not is_seed_state(variable):
                     value = np.ascontiguousarray(variable.numpy())
-                    digests[f"{operation.name}: {variable.path} {len(digests)}"] = hashlib.sha256(value.tobytes()).hexdigest()
+                    digests[f"{operation.name}: {variable.path} {len(digests)}"] = hashlib.sha256(
+                        value.tobytes()
+                    ).hexdigest()
     return digests
 
 
