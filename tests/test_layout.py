@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ GROUND = ("strict_toml", "input_form", "atomic", "seeds", "text_table", "progres
 TENSORFLOW = {"zoo.engine", "zoo.device", "zoo.formats.savedmodel", "zoo.sources.tfhub", "zoo.export"}
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the project by its name, and its file."""
     found = {"cli": ROOT / "cli.py"}
@@ -83,6 +85,7 @@ def names_in(name: str, file: Path, known: dict[str, Path]) -> set[str]:
     return found
 
 
+@cache
 def imports() -> dict[str, set[str]]:
     """Which modules of the project each imports."""
     known = modules()

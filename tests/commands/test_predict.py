@@ -3,10 +3,7 @@
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -94,16 +91,6 @@ def test_a_file_that_cannot_be_read_is_an_error_unless_it_is_left_out(call, tiny
     assert result.exit_code == 0
     assert len(json.loads(result.stdout)) == 2
     assert "a.png" in result.stderr
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-def test_csv_into_a_closed_pipe_is_harmless(tiny):
-    command = [sys.executable, "cli.py", "predict", tiny, "digits", "--format", "csv", "--quiet"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    child.stdout.readline()
-    child.stdout.close()
-    child.stdout = None
-    assert child.communicate(timeout=120)[1] == ""
 
 
 def test_a_result_that_was_altered_is_an_error(call, tiny, tmp_path, images):

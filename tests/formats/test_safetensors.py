@@ -91,8 +91,10 @@ def test_missing_and_left_over_names_are_shown_as_a_difference(tmp_path):
     before = [v.numpy() for v in one.weights]
     assert said(load_weights, one, tmp_path / "w") == (
         f"The weights in {tmp_path / 'w'} are not this network's. Received 6 missing (-), 6 left over (+)"
-        "\n  - a_dense/bias\n  - a_dense/kernel\n  - a_norm/beta\n  - a_norm/gamma\n  - a_norm/moving_mean\n  - a_norm/moving_variance"
-        "\n  + b_dense/bias\n  + b_dense/kernel\n  + b_norm/beta\n  + b_norm/gamma\n  + b_norm/moving_mean\n  + b_norm/moving_variance."
+        "\n  - a_dense/bias\n  - a_dense/kernel\n  - a_norm/beta\n  - a_norm/gamma"
+        "\n  - a_norm/moving_mean\n  - a_norm/moving_variance"
+        "\n  + b_dense/bias\n  + b_dense/kernel\n  + b_norm/beta\n  + b_norm/gamma"
+        "\n  + b_norm/moving_mean\n  + b_norm/moving_variance."
     )
     for old, variable in zip(before, one.weights, strict=True):
         np.testing.assert_array_equal(old, variable.numpy())

@@ -1,8 +1,8 @@
 """``zoo predict``: what new examples are."""
 
 import csv
+import io
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,16 +36,18 @@ def command(run: Path, items: tuple[str, ...], top: int, form: str, as_json: boo
         rows = [{"example": p.example, "outputs": [{"name": n, "value": v} for n, v in p.outputs]} for p in found]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
     elif form == "csv":
-        _write_csv(found)
+        click.echo(_csv(found), nl=False)
     else:
         click.echo(text_table(("example", *_header(found)), [_row(p) for p in found]))
 
 
-def _write_csv(found: "list[Prediction]") -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+def _csv(found: "list[Prediction]") -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["example", "rank", "name", "value"])
     for p in found:
         writer.writerows([p.example, rank, name, f"{value:.6g}"] for rank, (name, value) in enumerate(p.outputs, 1))
+    return text.getvalue()
 
 
 def _header(found: "list[Prediction]") -> list[str]:
