@@ -20,7 +20,7 @@ LABELS = 10
 #: What the rows have in common, and what sets them apart.
 SHARED: dict[str, Any] = {"limit_per_class": LABELS, "test": "rest", "val": 0.0}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "from scratch": ("-scratch", {"from_scratch": True, "epochs": 100, "augment": "standard"}),
+    "from scratch": ("-scratch", {"from_scratch": True, "epochs": 100, "augment": "light"}),
     "frozen, new top": ("-frozen", {"freeze": "all"}),
     "fine-tuned": ("", {}),
 }
