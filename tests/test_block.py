@@ -47,7 +47,8 @@ def test_applications_divide_into_the_blocks_that_their_names_tell(application: 
 def test_names_of_the_convnet():
     found = zoo.blocks(small_convnet())
     assert found.names == ("block1", "block2", "block3", "top")
-    assert found[0].output_shape == (4, 4, 4), "the pooling that begins block2 adds nothing of its own"
+    assert found[0].output_shape == (8, 8, 4)
+    assert found[1].layers[0] == "block2_pool", "a pooling that opens a block is named after it"
     assert str(found).splitlines()[0].split() == ["block", "layers", "parameters", "output"]
 
 

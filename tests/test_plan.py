@@ -97,7 +97,7 @@ def test_unknown_blocks_name_close_ones(net: keras.Model, argument: dict):
 def test_the_table_shows_everything(net: keras.Model):
     lines = str(zoo.freeze(net, upto="block1", layer_decay=0.5, batch_norm="fixed_statistics")).splitlines()
     assert lines[0].split() == ["block", "layers", "parameters", "share", "output", "rate", "batch", "norm"]
-    assert lines[1].split()[-3:] == ["4x4x4", "frozen", "frozen"]
+    assert lines[1].split()[-3:] == ["8x8x4", "frozen", "frozen"]
     assert lines[2].split()[-2:] == ["x0.25", "fixed_statistics"]
     assert lines[4].split()[-2:] == ["x1", "-"]
     assert "parameters learn; computed once an example: block2_pool (4x4x4, 0.2 kB an example)" in lines[5]

@@ -48,6 +48,17 @@ def test_the_readme_names_only_make_targets_that_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def test_the_plan_in_the_readme_is_the_one_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    code = next(text for kind, text in _blocks() if kind == "python" and "zoo.freeze" in text)
+    exec(compile(code.partition("trunk, head")[0], "README.md", "exec"), {"__name__": "readme"})
+    shown = re.search(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown and shown[1] in capsys.readouterr().out
+
+
+def test_nothing_in_the_readme_waits_to_be_filled_in() -> None:
+    assert "<!--" not in README.read_text(encoding="utf-8")
+
+
 def test_links_of_the_readme_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
         assert link.startswith("http") or (README.parent / link).exists(), link

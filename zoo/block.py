@@ -146,7 +146,8 @@ def _segments(graph: keras.Model, nodes: list[Any]) -> list[list[Any]]:
 
 
 def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
-    """Names what has no name yet: segments with weights by their layers, those without go with the one below."""
+    """Names what has no name yet: segments with weights by their layers, those without go with the one below,
+    or with the one above where they bear its name."""
     named: list[tuple[str | None, list[Any]]] = []
     for segment in segments:
         operations = _unique(node.operation for node in segment if id(node.operation) not in label)
@@ -157,6 +158,10 @@ def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
             named.append((_segment_name(operations), operations))
         else:
             named.append((names[-1], []))
+    for i, (name, operations) in enumerate(named):
+        above = next((n for n, _ in named[i + 1 :] if n), None)
+        if name is None and above and {_prefix(op.name) for op in operations} == {above}:
+            named[i] = (above, operations)  # a pooling that opens a block is named after it
     given = set(label.values())
     asked = current = next((name for name, _ in named if name), "all")
     used: set[str] = set()

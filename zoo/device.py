@@ -84,13 +84,18 @@ def _fix_threads(threads: int) -> tuple[int, bool]:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
-        return tf.config.threading.get_intra_op_parallelism_threads() or default_threads(), True
+        actual = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count() or 1
+        return actual, actual != threads
     return threads, False
 
 
 @contextmanager
-def out_of_memory(batch_size: int) -> Iterator[None]:
-    """Turns running out of memory into an error that says which batch size to try.
+def out_of_memory(batch_size: int, fix: str | None = None) -> Iterator[None]:
+    """Turns running out of memory into an error that says what to do: by default, which batch size to try.
+
+    Args:
+        batch_size: The examples of a call.
+        fix: What to do instead, where the user does not choose the batch size.
 
     Raises:
         DeviceError: where the code inside runs out of memory.
@@ -102,5 +107,5 @@ def out_of_memory(batch_size: int) -> Iterator[None]:
         if not ({"ResourceExhaustedError", "MemoryError"} & names or "RESOURCE_EXHAUSTED" in str(reason)):
             raise
         what = f"Memory ran out with batches of {batch_size}."
-        fix = f"Try --batch-size {batch_size // 2}." if batch_size > 1 else "Freeze more, or use a smaller network."
-        raise DeviceError(what, fix=fix) from reason
+        smaller = f"Try --batch-size {batch_size // 2}." if batch_size > 1 else "Freeze more, or use a smaller network."
+        raise DeviceError(what, fix=fix or smaller) from reason

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from .device import out_of_memory
+
 #: The examples of a call; the same for every data set, so that an example's features do not depend on its neighbours.
 BATCH = 64
 
@@ -39,7 +41,8 @@ def outputs(
     for start in range(0, count, batch_size):
         indices = np.minimum(np.arange(start, start + batch_size), count - 1)
         kept = min(batch_size, count - start)
-        result = network.predict_on_batch(as_input(read(indices)))
+        with out_of_memory(batch_size, fix="Free memory, or compute on the processor: --device cpu."):
+            result = network.predict_on_batch(as_input(read(indices)))
         parts.append([np.asarray(part)[:kept] for part in keras.tree.flatten(result)])
         if step is not None:
             step(start + kept, count)

@@ -4,7 +4,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,10 @@ from .preparation import Preparation, prepared
 from .progress import Progress
 from .recipe import Recipe, recipe_text
 from .report import write_report
-from .run import MODEL, Run, create_folder, write_history, write_json, write_split
+from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, write_split
 from .sources.path import digest_of
 from .starting_network import plain_name
-from .train import FeatureStore, Job, Side, StageResult, train_stage
+from .train import FeatureStore, Job, Side, StageResult, check_monitor, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
 
@@ -89,17 +90,33 @@ def finetune(
     ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, options=options_of(options))
     for line in ready.lines():
         progress.line(line)
+    job = _job(ready, callbacks, progress)
+    for stage in ready.recipe.stages:
+        check_monitor(stage, job)
     folder = create_folder(Path(out))
     progress.log_to(folder / "log.txt")
     write_text(folder / "recipe.toml", recipe_text(ready.recipe))
     stages = zip(ready.recipe.stages, ready.plans, strict=True)
     write_text(folder / "plan.txt", "\n\n".join(f"stage {s.name}\n{plan}" for s, plan in stages) + "\n")
     started = time.perf_counter()
-    with keras.device(ready.device.name), out_of_memory(ready.recipe.data.batch_size):
-        results = _train(ready, folder, callbacks, progress)
+    with keras.device(ready.device.name), _leftovers(folder, progress):
+        with out_of_memory(ready.recipe.data.batch_size):
+            results = _train(ready, job, folder, progress)
         seconds = time.perf_counter() - started
         metrics = _measured(ready, progress)
-    return _finish(ready, folder, results, metrics, seconds, progress)
+        return _finish(ready, folder, results, metrics, seconds, progress)
+
+
+@contextmanager
+def _leftovers(folder: Path, progress: Progress) -> Iterator[None]:
+    """Says what a run that does not finish leaves behind: it is not a result, and keeps the folder's name."""
+    try:
+        yield
+    except BaseException:
+        stages = sorted(file.stem for file in (folder / "checkpoints").glob("*.safetensors"))
+        held = f"checkpoints of {', '.join(stages)}" if stages else "no checkpoint"
+        progress.line(f"the run did not finish: {folder} holds its log, its recipe and {held}, and is not a result")
+        raise
 
 
 def options_of(given: dict[str, Any]) -> Options:
@@ -117,20 +134,18 @@ def options_of(given: dict[str, Any]) -> Options:
     return Options(**values)
 
 
-def _train(
-    ready: Preparation, folder: Path, callbacks: Sequence[keras.callbacks.Callback], progress: Progress
-) -> list[StageResult]:
+def _train(ready: Preparation, job: Job, folder: Path, progress: Progress) -> list[StageResult]:
     recipe = ready.recipe
     switches = trainable_switches(ready.network)
     working = in_precision(ready.network, recipe.compute.precision)
-    job = _job(ready, callbacks, progress)
     store = FeatureStore()
     results: list[StageResult] = []
     for index, (stage, plan) in enumerate(zip(recipe.stages, ready.plans, strict=True)):
         result = train_stage(working, plan, stage, index, job, store)
         results.append(result)
         progress.line(_stage_line(result))
-        position = {"stage": index, "name": stage.name, "epoch": result.epochs, "history": list(result.history)}
+        history = [{key: value for key, value in row.items() if key != "seconds"} for row in result.history]
+        position = {"stage": index, "name": stage.name, "epoch": result.epochs, "history": history}
         file = folder / "checkpoints" / f"{index + 1}-{stage.name}.safetensors"
         save_checkpoint(file, result.network, result.optimizer, position)
         write_history(folder, [row for r in results for row in r.history])
@@ -163,11 +178,12 @@ def reader(data: Dataset, indices: np.ndarray, form: InputForm) -> engine.Read:
 
 
 def _stage_line(result: StageResult) -> str:
-    row = result.history[-1]
+    row = result.history[result.kept - 1]
     keys = [k for k in row if k not in ("stage", "epoch", "learning_rate", "seconds")]
     figures = ", ".join(f"{key} {row[key]:.4f}" for key in keys)
+    best = "" if result.kept == result.epochs else f", stopped early, the weights of epoch {result.kept} kept"
     return (
-        f"stage {result.name}: {result.epochs} epochs in {result.seconds:.1f} s: {figures}; "
+        f"stage {result.name}: {result.epochs} epochs in {result.seconds:.1f} s{best}: {figures}; "
         f"{result.audited} frozen variables unmoved"
     )
 
@@ -190,6 +206,12 @@ def figures_of(
     results = engine.outputs(network, reader(data, indices, form), len(indices), step=step)[0]
     names = [data.name_of(int(i)) for i in indices]
     return measure(data.target, data.target.values[indices], results, names=names)
+
+
+def headline_figures(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a side that are single numbers worth quoting; those that are undefined are left out."""
+    keys = ("examples", "loss", "accuracy", "balanced_accuracy", "micro_f1", "mae", "rmse", "r2")
+    return {key: figures[key] for key in keys if figures.get(key) is not None and math.isfinite(figures[key])}
 
 
 def headline(metrics: dict[str, Any], side: str = "test") -> str:
@@ -217,18 +239,19 @@ def _finish(
     with completed(folder / MODEL) as part:
         ready.network.save(part)
     final = weights_digest(ready.network)
+    side_of = {int(i): side for side in ("train", "val", "test", "unused") for i in getattr(ready.split, side)}
+    write_split(folder, [(data.name_of(i), data.digest(i), side_of[i]) for i in range(len(data))])
     lock = lock_table(
         network=_origin(ready),
         data=data,
         decoder=DECODER,
         split=ready.split,
         device=ready.device,
+        split_digest=digest_of(folder / SPLIT),
         stages=results,
-        final=final,
+        result={"weights": final, **{side: headline_figures(metrics.get(side, {})) for side in ("test", "val")}},
     )
     write_text(folder / "recipe.lock", tomli_w.dumps(lock))
-    side_of = {int(i): side for side in ("train", "val", "test", "unused") for i in getattr(ready.split, side)}
-    write_split(folder, [(data.name_of(i), data.digest(i), side_of[i]) for i in range(len(data))])
     write_text(folder / "labels.txt", "".join(f"{name}\n" for name in data.target.names))
     write_text(folder / "card.toml", card_text(_result_card(ready, folder, metrics)))
     timing = [{"name": r.name, "epochs": r.epochs, "seconds": round(r.seconds, 3)} for r in results]
@@ -249,8 +272,7 @@ def _origin(ready: Preparation) -> dict[str, str]:
 def _result_card(ready: Preparation, folder: Path, metrics: dict[str, Any]) -> Card:
     """The result as a network of its own: its run folder can be fine-tuned, or put on the shelf."""
     target, test = ready.data.target, metrics.get("test", {})
-    keys = ("examples", "loss", "accuracy", "balanced_accuracy", "micro_f1", "mae", "rmse", "r2")
-    kept = {key: test[key] for key in keys if test.get(key) is not None and math.isfinite(test[key])}
+    kept = headline_figures(test)
     return Card(
         name=plain_name(folder.resolve().name),
         tag="",

@@ -33,8 +33,9 @@ def lock_table(
     decoder: str,
     split: Split,
     device: Device,
+    split_digest: str,
     stages: Sequence[StageResult],
-    final: str,
+    result: dict[str, Any],
 ) -> dict[str, Any]:
     """Everything that a run's result depends on beside its recipe, and the digests that it led to.
 
@@ -49,6 +50,7 @@ def lock_table(
             "digest": data.whole_digest,
             "examples": len(data),
             "decoder": decoder,
+            "split": split_digest,
             **{side: len(getattr(split, side)) for side in ("train", "val", "test", "unused")},
         },
         "versions": {"python": platform.python_version(), **_versions()},
@@ -60,11 +62,14 @@ def lock_table(
             "processor": {"machine": platform.machine(), "features": _processor_features()},
             "flags": {name: os.environ[name] for name in FLAGS if name in os.environ},
         },
-        "stage": [
-            {"name": s.name, "epochs": s.epochs, "frozen_variables": s.audited, "weights": s.digest} for s in stages
-        ],
-        "result": {"weights": final},
+        "stage": [_stage(done) for done in stages],
+        "result": result,
     }
+
+
+def _stage(done: StageResult) -> dict[str, Any]:
+    facts = {"name": done.name, "epochs": done.epochs, "kept_epoch": done.kept}
+    return {**facts, "frozen_variables": done.audited, "weights": done.digest}
 
 
 def _versions() -> dict[str, str]:

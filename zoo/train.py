@@ -56,10 +56,12 @@ class Job:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage did: its history, a row an epoch; how many frozen variables were audited; its last digest."""
+    """What a stage did: its history, a row an epoch; the epoch whose weights it kept (the last one, or the best under
+    early stopping); how many frozen variables were audited; the digest it ended with."""
 
     name: str
     history: tuple[dict[str, Any], ...]
+    kept: int
     seconds: float
     audited: int
     digest: str
@@ -121,6 +123,7 @@ def train_stage(
         ZooError: if training diverged.
     """
     started = time.perf_counter()
+    check_monitor(stage, job)
     graph = flat(network)
     apply(plan, graph)
     before = frozen_digests(plan, graph)
@@ -128,12 +131,16 @@ def train_stage(
     model.compile(
         optimizer=_optimizer(stage, model, multipliers_of(plan, graph)), loss=job.loss, weighted_metrics=job.metrics()
     )
-    history = _epochs(model, train, val, stage, index, job, model.random_states(graph))
+    stopping = _early_stopping(stage, val)
+    history = _epochs(model, (train, val), stage, index, job, model.random_states(graph), stopping)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise _diverged(stage, "weights are no longer finite")
     audited = audit(plan, graph, before)
     seconds = time.perf_counter() - started
-    return StageResult(stage.name, tuple(history), seconds, audited, weights_digest(graph), graph, model.optimizer)
+    kept = stopping[0].best_epoch + 1 if stopping else len(history)
+    return StageResult(
+        stage.name, tuple(history), kept, seconds, audited, weights_digest(graph), graph, model.optimizer
+    )
 
 
 def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> tuple[StageNetwork, Side, Side]:
@@ -167,9 +174,16 @@ def _diverged(stage: StagePart, how: str) -> ZooError:
 
 
 def _epochs(
-    model: StageNetwork, train: Side, val: Side, stage: StagePart, index: int, job: Job, states: Mapping[str, Any]
+    model: StageNetwork,
+    sides: tuple[Side, Side],
+    stage: StagePart,
+    index: int,
+    job: Job,
+    states: Mapping[str, Any],
+    stopping: Sequence[keras.callbacks.EarlyStopping],
 ) -> list[dict[str, Any]]:
-    told = [*job.callbacks, *_early_stopping(stage, val), _Telling(job.progress, stage)]
+    train, val = sides
+    told = [*job.callbacks, *stopping, _Telling(job.progress, stage)]
     callbacks = keras.callbacks.CallbackList(told, model=model)
     callbacks.set_params({"epochs": stage.epochs, "steps": -(-len(train) // job.batch_size), "verbose": 0})
     history: list[dict[str, Any]] = []
@@ -181,7 +195,8 @@ def _epochs(
         figures = _train_epoch(model, train, states, index, epoch, job, callbacks)
         if len(val):
             figures |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
-        _check_figures(figures, stage, epoch, bool(len(val)))
+        if not np.isfinite(figures["loss"]):
+            raise _diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
         figures["learning_rate"] = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
         seconds = round(time.perf_counter() - started, 4)
         history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
@@ -211,17 +226,21 @@ class _Telling(keras.callbacks.Callback):
         self.progress.step(self.stage.name, self.epoch, self.stage.epochs, f"epochs, {_shown(logs or {})}")
 
 
-def _check_figures(figures: Mapping[str, float], stage: StagePart, epoch: int, validated: bool) -> None:
-    """Stops where the loss is no number any more, or early stopping watches a figure that nobody measures."""
-    if not np.isfinite(figures["loss"]):
-        raise _diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
+def check_monitor(stage: StagePart, job: Job) -> None:
+    """Refuses early stopping on a figure that nobody measures; known before anything is trained.
+
+    Raises:
+        RecipeError: if there is no such figure.
+    """
+    measured = ["loss", *(metric.name for metric in job.metrics())]
+    known = [*measured, *(f"val_{name}" for name in measured)]
     watched = (stage.early_stopping or {}).get("monitor")
-    if watched is not None and watched not in figures and (validated or not watched.startswith("val_")):
+    if watched is not None and watched not in known:
         what = f"Early stopping cannot watch '{watched}': nobody measures it."
-        raise RecipeError(what, expected=" | ".join(figures), fix=close_matches(watched, figures))
+        raise RecipeError(what, expected=" | ".join(known), fix=close_matches(watched, known))
 
 
-def _early_stopping(stage: StagePart, val: Side) -> list[keras.callbacks.Callback]:
+def _early_stopping(stage: StagePart, val: Side) -> list[keras.callbacks.EarlyStopping]:
     spec = stage.early_stopping
     if spec is None or (spec["monitor"].startswith("val_") and not len(val)):
         return []

@@ -26,7 +26,7 @@ def quietly() -> Iterator[None]:
             # It counts the graphs that several networks in one process need, and takes them for a mistake.
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
             yield
-        except BaseException:
+        except Exception:
             os.dup2(kept, 2)
             aside.seek(0)
             os.write(2, aside.read())
