@@ -152,3 +152,82 @@ def test_numbers(tmp_path: Path):
     assert [name for name, _ in found[0].outputs] == list(run.card.labels)
     with pytest.raises(DataError, match=r"lacks columns|does not know"):
         zoo.evaluate(run, (new, truth[:, :1]), progress=QUIET)
+
+
+def _write(path: Path, header: list[str], rows: list[list[object]]) -> Path:
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in [header, *rows]))
+    return path
+
+
+@pytest.fixture(scope="module", params=["classification", "regression"])
+def tabled(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[zoo.Run, Path, list[list[object]]]:
+    """A run on a CSV whose target has a name that is not known for one, and stands last; the file and its rows."""
+    folder = tmp_path_factory.mktemp(request.param)
+    x, y = clusters(120, features=3, classes=3)
+    numbers = request.param == "regression"
+    targets = [f"{100 * row[0] - row[2]:.3f}" for row in x] if numbers else [f"k{i}" for i in y]
+    rows: list[list[object]] = [[*map(float, row), target] for row, target in zip(x, targets, strict=True)]
+    path = _write(folder / "train.csv", ["wide", "high", "deep", "found"], rows)
+    net = dense_net(features=3, classes=3)
+    if numbers:
+        net = zoo.replace_top(net, cut="low2", classes=1, output="linear")
+    run = zoo.finetune(net, path, out=folder / "run", plan=zoo.freeze(net), epochs=6, progress=QUIET)
+    return run, path, rows
+
+
+def test_the_recipe_of_a_run_says_the_columns_of_its_table(tabled):
+    part = tabled[0].recipe.data
+    assert (part.feature_columns, part.label_column) == (("wide", "high", "deep"), ("found",))
+    assert (part.path_column, part.text_column) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["other.csv", "other.CSV"])
+def test_columns_are_chosen_by_name_wherever_they_stand(tabled, tmp_path: Path, name: str):
+    run, path, rows = tabled
+    order = [3, 2, 0, 1]
+    header = ["wide", "high", "deep", "found"]
+    moved = _write(tmp_path / name, ["id", *(header[i] for i in order)], [[7, *(r[i] for i in order)] for r in rows])
+    expected = [p.outputs for p in zoo.predict(run, path, progress=QUIET)]
+    stream = io.StringIO()
+    assert [p.outputs for p in zoo.predict(run, moved, progress=Progress(stream))] == expected
+    assert "Columns not used: 'id', 'found'." in said(stream)
+    assert zoo.evaluate(run, moved, progress=QUIET) == run.metrics["test"]
+
+
+def test_the_file_of_the_training_can_be_predicted(tabled):
+    run, path, rows = tabled
+    x = np.array([row[:3] for row in rows], "float32")
+    found = zoo.predict(run, path, progress=QUIET)
+    expected = zoo.predict(run, x, progress=QUIET)
+    assert [p.outputs for p in found] == [p.outputs for p in expected]
+    assert len(found) == 120
+
+
+def test_a_column_that_is_missing_is_named(tabled, tmp_path: Path):
+    run, _, rows = tabled
+    path = _write(tmp_path / "other.csv", ["wide", "hihg", "deep", "found"], rows)
+    for use in (zoo.evaluate, zoo.predict):
+        with pytest.raises(DataError, match=r"There is no column 'high'\. Did you mean 'hihg'\?"):
+            use(run, path, progress=QUIET)
+
+
+def test_a_run_on_a_table_takes_arrays_too(tabled):
+    """They have no columns."""
+    run, path, rows = tabled
+    x = np.array([row[:3] for row in rows], "float32")
+    opened = zoo.open_data(path)
+    assert zoo.evaluate(run, opened, progress=QUIET) == run.metrics["test"]
+    if run.card.task == "classification":
+        assert zoo.evaluate(run, (x, [row[3] for row in rows]), progress=QUIET)["examples"] > 0
+    assert len(zoo.predict(run, opened, progress=QUIET)) == 120
+
+
+def test_the_columns_of_a_runs_recipe_hold_for_other_tables_and_not_for_what_has_none(tabled):
+    from zoo.options import Options
+    from zoo.preparation import resolve
+
+    run, path, _ = tabled
+    kept = resolve(None, str(path.parent / "other.csv"), run.recipe, Options()).data
+    assert kept.feature_columns == ("wide", "high", "deep")
+    dropped = resolve(None, "digits", run.recipe, Options()).data
+    assert (dropped.feature_columns, dropped.label_column) == ((), ())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from .data import Dataset, Target, open_data, read_images
+from .data import Dataset, TakenColumns, Target, is_table, open_data, read_images
 from .errors import DataError, close_matches
 from .finetuning import figures_of, reader
 from .preparation import open_part
@@ -77,12 +77,10 @@ def _opened_like(run: Run, data: Any, skip_bad: bool) -> Dataset:
     part = run.recipe.data
     kind = {"classification": "classes", "labels": "labels", "regression": "numbers"}[run.card.task]
     asked = replace(part, target=kind, skip_bad=skip_bad or part.skip_bad)
-    if isinstance(data, (str, os.PathLike)):
-        text = os.fspath(data)
-        if not text.endswith(".csv"):
-            asked = replace(asked, label_column=(), path_column=None, text_column=None, feature_columns=())
-        return open_part(replace(asked, path=text))
-    return open_part(asked, data)
+    named = isinstance(data, (str, os.PathLike))
+    if not (named and is_table(data)):
+        asked = replace(asked, **vars(TakenColumns()))
+    return open_part(replace(asked, path=os.fspath(data))) if named else open_part(asked, data)
 
 
 def _with_names_of(run: Run, data: Dataset) -> Target:
@@ -195,10 +193,12 @@ def _data_of(run: Run, items: Any, skip_bad: bool) -> list[Dataset]:
             sets.append(read_images([Path(item) for item in group], skip_bad=skip_bad))
             continue
         for item in group:
-            columns: dict[str, Any] = {"path_column": part.path_column, "text_column": part.text_column}
-            if part.feature_columns:
-                columns["feature_columns"] = list(part.feature_columns)
-            asked = columns if os.fspath(item).endswith(".csv") else {}
+            columns = {
+                "path_column": part.path_column,
+                "text_column": part.text_column,
+                "feature_columns": list(part.feature_columns) or None,
+            }
+            asked: dict[str, Any] = columns if is_table(item) else {}
             sets.append(open_data(item, target="none", skip_bad=skip_bad, **asked))
     return sets
 
@@ -206,7 +206,7 @@ def _data_of(run: Run, items: Any, skip_bad: bool) -> list[Dataset]:
 def _is_single_file(item: str | os.PathLike[str]) -> bool:
     """Whether an item is a file of its own: an image, unless its ending says that it is a table or arrays."""
     path = Path(item)
-    return path.is_file() and path.suffix.lower() not in (".csv", ".tsv", ".npz")
+    return path.is_file() and not is_table(path) and path.suffix.lower() != ".npz"
 
 
 def _predicted(run: Run, data: Dataset, top: int, progress: Progress) -> list[Prediction]:

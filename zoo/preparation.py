@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from .card import Card
-from .data import Dataset, Split, open_data, split
+from .data import Dataset, Split, TakenColumns, is_table, open_data, split
 from .device import Device, prepare
 from .errors import RecipeError, SurgeryError
 from .input_form import InputForm
@@ -18,7 +18,7 @@ from .options import Options, with_options
 from .plan import Plan
 from .recipe import DataPart, ModelPart, Recipe, StagePart, read_recipe
 from .stages import planned
-from .starting_network import from_zoo, own
+from .starting_network import check_own, from_zoo, own
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def resolve(
     if network is not None:
         base = replace(base, model=replace(base.model, name=_name_of_network(network)))
     if data is not None:
-        base = replace(base, data=replace(base.data, path=_name_of_data(data)))
+        base = replace(base, data=_part_of(base.data, data))
     return with_options(base, options)
 
 
@@ -105,6 +105,13 @@ def _name_of_data(data: Any) -> str:
     if isinstance(data, (str, os.PathLike)):
         return os.fspath(data)
     return data.source if isinstance(data, Dataset) else "arrays"
+
+
+def _part_of(part: DataPart, data: Any) -> DataPart:
+    """The recipe's part for other data: its columns stay where that is a table too, to be chosen by name."""
+    part = replace(part, path=_name_of_data(data))
+    table = isinstance(data, (str, os.PathLike)) and is_table(data)
+    return part if table else replace(part, **vars(TakenColumns()))
 
 
 def open_part(part: DataPart, data: Any = None) -> Dataset:
@@ -149,9 +156,13 @@ def prepared(
     if plan is not None and not isinstance(network, keras.Model):
         what = "A plan goes with the network that it was made for."
         raise RecipeError(what, expected="a keras.Model beside it", received=repr(network))
+    if isinstance(network, keras.Model):
+        check_own(resolved, options or Options(), plan)
     device = prepare(resolved.compute.device, resolved.compute.threads)
     resolved = replace(resolved, compute=replace(resolved.compute, threads=device.threads, engine="keras"))
     examples = open_part(resolved.data, None if isinstance(data, (str, os.PathLike)) else data)
+    if examples.columns:
+        resolved = replace(resolved, data=replace(resolved.data, **vars(examples.columns)))
     sides = split(
         examples,
         seed=resolved.seed,
@@ -163,7 +174,7 @@ def prepared(
     _check_training(resolved, examples, sides)
     with keras.device(device.name):
         if isinstance(network, keras.Model):
-            card, model = own(network, examples, goal)
+            card, model = own(network, resolved, examples, goal)
         else:
             card, model, resolved = from_zoo(resolved, examples, sides, goal)
         stages, plans = planned(resolved, model, card, plan)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.data.odd_files import picture
-from zoo.data import InputForm, open_data
+from zoo.data import InputForm, TakenColumns, open_data
 from zoo.errors import DataError
 
 
@@ -66,6 +66,36 @@ def test_all_numbers_are_features_where_no_target_is_wanted(tmp_path):
     assert open_data(path).native_shape() == (1,)
     labelled = open_data(table(tmp_path, "a,b,label\n1,2,0\n3,4,1\n"), target="none")
     assert labelled.native_shape() == (2,) and labelled.notes[1] == "Columns not used: 'label'."
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "taken"),
+    [
+        ("a,b,price\n1,2,3.5\n3,4,4.5\n", {}, TakenColumns(("price",), feature_columns=("a", "b"))),
+        ("a,b,price\n1,2,3.5\n3,4,4.5\n", {"target": "none"}, TakenColumns((), feature_columns=("a", "b", "price"))),
+        ("y,file\nu,pics/0.png\nv,pics/1.png\n", {}, TakenColumns(("y",), path_column="file")),
+        ("text,tone\nall is well,u\nno it is not,v\n", {}, TakenColumns(("tone",), text_column="text")),
+        ("a,h,w\n1,2.5,3\n4,5,6\n", {"label_column": ["w", "h"]}, TakenColumns(("w", "h"), feature_columns=("a",))),
+    ],
+)
+def test_the_columns_taken_are_told_and_asking_for_them_gives_the_same(tmp_path, text, options, taken):
+    path = table(tmp_path, text)
+    data = open_data(path, **options)
+    assert data.columns == taken
+    again = open_data(path, target=data.target.kind, **{k: v or None for k, v in vars(taken).items()})
+    assert (again.whole_digest, again.columns, again.kind) == (data.whole_digest, taken, data.kind)
+    assert open_data("digits").columns is None
+
+
+def test_where_no_target_is_wanted_several_columns_may_be_named_like_one(tmp_path):
+    path = table(tmp_path, "a,label,class\n1,2,3\n4,5,6\n")
+    assert open_data(path, target="none").columns == TakenColumns(feature_columns=("a",))
+    assert open_data(path, target="none", feature_columns=["a"]).native_shape() == (1,)
+
+
+@pytest.mark.parametrize("name", ["t.CSV", "t.tsv", "t.TSV"])
+def test_a_table_is_known_by_its_ending_whatever_its_case(tmp_path, name):
+    assert open_data(table(tmp_path, "a\tlabel\n1\tx\n2\ty\n", name=name)).classes == ("x", "y")
 
 
 @pytest.mark.parametrize("name", ["Label", "class", "TARGET", "y"])

@@ -1,7 +1,8 @@
 """Data of every kind, behind one interface: arrays, folders, tables, and what is built in."""
 
 from zoo.data.arrays import ArrayData
-from zoo.data.dataset import BadFile, Dataset, InputForm, Kind, Side, Target, TargetKind
+from zoo.data.csv_file import is_table
+from zoo.data.dataset import BadFile, Dataset, InputForm, Kind, Side, TakenColumns, Target, TargetKind
 from zoo.data.files import read_images
 from zoo.data.images import DECODER, read_image
 from zoo.data.source import BUILTIN, open_data
@@ -17,8 +18,10 @@ __all__ = [
     "Kind",
     "Side",
     "Split",
+    "TakenColumns",
     "Target",
     "TargetKind",
+    "is_table",
     "open_data",
     "read_image",
     "read_images",

@@ -8,9 +8,20 @@ from pathlib import Path
 from zoo.data.naming import naming
 from zoo.errors import DataError, close_matches
 
+ENDINGS = (".csv", ".tsv")
 DELIMITERS = (",", ";", "\t")
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
 """What stands for a missing number; in texts, paths and labels only the empty cell is missing."""
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a path is read as a table: by its ending, whatever its case.
+
+    Example:
+        >>> is_table("A.CSV"), is_table("a.npz")
+        (True, False)
+    """
+    return Path(path).suffix.lower() in ENDINGS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..input_form import InputForm, Kind
 
-__all__ = ["BadFile", "Dataset", "InputForm", "Kind", "Side", "Target", "TargetKind"]
+__all__ = ["BadFile", "Dataset", "InputForm", "Kind", "Side", "TakenColumns", "Target", "TargetKind"]
 
 TargetKind = Literal["classes", "labels", "numbers", "none"]
 Side = Literal["train", "val", "test"]
@@ -44,12 +44,23 @@ class BadFile:
     reason: str
 
 
+@dataclass(frozen=True)
+class TakenColumns:
+    """The columns that were taken from a table, by the names that :func:`open_data` and recipes have for them."""
+
+    label_column: tuple[str, ...] = ()
+    path_column: str | None = None
+    text_column: str | None = None
+    feature_columns: tuple[str, ...] = ()
+
+
 class Dataset(ABC):
     """Examples by index, with their targets and digests.
 
     ``source`` is what the user named; ``kind`` says what an example is; ``skipped`` lists what ``--skip-bad`` left out;
     ``notes`` are lines for the user (ignored files, 16-bit images scaled, ...); ``sides`` gives each example's side
-    where the data came split already, else ``None``.
+    where the data came split already, else ``None``; ``columns`` says which columns a table's examples and targets are
+    from, and is ``None`` for all that is no table.
     """
 
     source: str
@@ -58,6 +69,7 @@ class Dataset(ABC):
     skipped: tuple[BadFile, ...] = ()
     notes: tuple[str, ...] = ()
     sides: tuple[Side | None, ...] | None = None
+    columns: TakenColumns | None = None
 
     @abstractmethod
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.arrays import ArrayData
+from zoo.data.csv_file import is_table
 from zoo.data.dataset import Dataset
 from zoo.data.decoding import UnreadableImage, image_format
 from zoo.data.folder import read_folder
@@ -85,7 +86,7 @@ def open_data(
     if path.suffix.lower() == ".npz":
         _no_columns(columns, "an .npz")
         return read_npz(path, target=target)
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if is_table(path):
         return read_table(path, skip_bad=skip_bad, target=target, **columns)
     what = f"'{path}' is not a kind of data that can be read."
     raise DataError(what, expected="a folder, a .csv, an .npz, or a built-in name", received=_looks(path))

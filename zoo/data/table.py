@@ -10,7 +10,7 @@ import numpy as np
 
 from zoo.data.arrays import ArrayData
 from zoo.data.csv_file import Table, read_csv
-from zoo.data.dataset import Dataset, Kind
+from zoo.data.dataset import Dataset, Kind, TakenColumns
 from zoo.data.files import EXTENSIONS, ImageEntry, ImageFiles, readable
 from zoo.data.naming import naming
 from zoo.data.targets import find_target
@@ -31,6 +31,16 @@ class Columns:
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
     unused: tuple[str, ...]
+
+    def taken(self) -> TakenColumns:
+        """The columns under the names by which they are asked for."""
+        (first, *_) = self.inputs
+        return TakenColumns(
+            label_column=self.labels,
+            path_column=first if self.kind == "image" else None,
+            text_column=first if self.kind == "text" else None,
+            feature_columns=self.inputs if self.kind == "vector" else (),
+        )
 
     def notes(self) -> list[str]:
         """How the table was taken, in words."""
@@ -82,7 +92,9 @@ def read_table(
         y, names, asked, notes = _target(table, columns.labels, target)
     notes = [*columns.notes(), *notes]
     if columns.kind == "image":
-        return _images(table, columns.inputs[0], (y, names, asked), notes, skip_bad)
+        images = _images(table, columns.inputs[0], (y, names, asked), notes, skip_bad)
+        images.columns = columns.taken()
+        return images
     with naming(path):
         if columns.kind == "text":
             x = np.array(table.filled(columns.inputs[0]), object)
@@ -91,6 +103,7 @@ def read_table(
         rows = [f"row {number}" for number, _ in table.rows]
         data = ArrayData(x, y, classes=names, target=asked, kind=columns.kind, names=rows, source=str(path))
     data.notes = (*notes, *data.notes)
+    data.columns = columns.taken()
     return data
 
 
@@ -124,7 +137,8 @@ def _columns(table: Table, labels: tuple[str, ...], said: dict, target: str) -> 
         if twice:
             what = f"The column {twice[0]!r} was given as input and as target."
             raise DataError(what, fix="Give it as one of them.")
-        labels = labels or _found_labels(table, [c for c in table.header if c not in inputs])
+        if target != "none":
+            labels = labels or _found_labels(table, [c for c in table.header if c not in inputs])
     else:
         kind, inputs, labels = _found(table, labels, target)
     if target == "none":
@@ -135,7 +149,7 @@ def _columns(table: Table, labels: tuple[str, ...], said: dict, target: str) -> 
 
 def _found(table: Table, labels: tuple[str, ...], target: str) -> tuple[Kind, tuple[str, ...], tuple[str, ...]]:
     """The kind, the inputs and the targets of a table of which nothing was said but, perhaps, the targets."""
-    named = labels or _named_labels(table)
+    named = labels or _named_labels(table, several=target == "none")
     free = [column for column in table.header if column not in named]
     paths = [column for column in free if _holds_paths(table, column)]
     if paths:
@@ -158,9 +172,9 @@ def _found(table: Table, labels: tuple[str, ...], target: str) -> tuple[Kind, tu
     return "vector", tuple(free), named
 
 
-def _named_labels(table: Table) -> tuple[str, ...]:
+def _named_labels(table: Table, several: bool = False) -> tuple[str, ...]:
     named = tuple(column for column in table.header if column.casefold() in LABEL_NAMES)
-    if len(named) > 1:
+    if len(named) > 1 and not several:
         what = f"Several columns are named like a target: {', '.join(named)}."
         raise DataError(what, expected="one", fix="Say which with label_column.")
     return named
