@@ -44,7 +44,9 @@ def test_every_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_readme_names_only_make_targets_that_exist() -> None:
     makefile = (README.parent / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"make ([a-z-]+)", README.read_text(encoding="utf-8")):
+    named = re.findall(r"(?:^|`)make ([a-z-]+)", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"demo", "test"} <= set(named)
+    for target in named:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
