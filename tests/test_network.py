@@ -176,6 +176,55 @@ def test_layers_that_had_one_seed_are_drawn_apart():
     assert not np.array_equal(fresh.get_layer("a").kernel.numpy(), fresh.get_layer("b").kernel.numpy())
 
 
+@pytest.mark.parametrize("inside", [False, True], ids=["flat", "inside a model"])
+def test_drawn_anew_keeps_an_adapted_normalization(inside):
+    norm = keras.layers.Normalization(name="norm")
+    norm.adapt(np.random.default_rng(0).normal(50, 9, (100, 4)))
+    x = keras.Input((4,))
+    below = keras.Sequential([keras.Input((4,)), norm], name="below") if inside else norm
+    network = keras.Model(x, keras.layers.Dense(3, name="dense")(below(x)))
+    fresh = drawn_anew(network, 7)
+    kept = fresh.get_layer("below").get_layer("norm") if inside else fresh.get_layer("norm")
+    np.testing.assert_array_equal(kept.mean, norm.mean)
+    np.testing.assert_array_equal(kept(np.full((1, 4), 50.0)), norm(np.full((1, 4), 50.0)))
+    assert not np.array_equal(fresh.get_layer("dense").kernel, network.get_layer("dense").kernel)
+
+
+def test_drawn_anew_keeps_a_vocabulary(tmp_path):
+    words = keras.layers.TextVectorization(max_tokens=9, output_sequence_length=3, name="words")
+    words.adapt(["red green", "green blue"])
+    x = keras.Input((), dtype="string")
+    embedded = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(9, 4, name="embed")(words(x)))
+    keras.Model(x, keras.layers.Dense(2)(embedded)).save(tmp_path / "words.keras")
+    network = load(tmp_path / "words.keras")
+    fresh = drawn_anew(network, 7)
+    assert fresh.get_layer("words").get_vocabulary() == words.get_vocabulary()
+    fresh.predict(np.array(["green red"], dtype=object), verbose=0)
+    assert not np.array_equal(fresh.get_layer("embed").embeddings, network.get_layer("embed").embeddings)
+
+
+def test_drawn_anew_forgets_what_training_moves_frozen_or_not():
+    x = keras.Input((4,))
+    norm = keras.layers.BatchNormalization(center=False, scale=False, name="norm")
+    network = keras.Model(x, keras.layers.Dense(3, name="dense")(norm(x)))
+    network(np.full((8, 4), 100.0), training=True)
+    network.trainable = False
+    fresh = drawn_anew(network, 7)
+    assert norm.moving_mean.numpy().any()
+    assert not fresh.get_layer("norm").moving_mean.numpy().any()
+    assert not np.array_equal(fresh.get_layer("dense").kernel, network.get_layer("dense").kernel)
+
+
+def test_a_keras_file_takes_no_arguments(tmp_path):
+    layered().save(tmp_path / "net.keras")
+    from zoo.registry import find
+
+    assert said(build, find(tmp_path / "net.keras"), seed=0, widths=[9], error=CardError) == (
+        "'net' is a Keras file: its architecture is fixed, and takes no arguments. "
+        "Received {'widths': [9]}. Leave [model.args] out."
+    )
+
+
 def test_a_layer_that_cannot_be_rebuilt_is_refused():
     class Mine(keras.layers.Layer):
         def __init__(self, needed):

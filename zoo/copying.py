@@ -55,6 +55,36 @@ def copy_state(source: keras.Model, target: keras.Model) -> None:
             _copy_beside_variables(given, to)
 
 
+def copy_preprocessing(source: keras.Model, target: keras.Model) -> None:
+    """Copies what layers hold that nothing trains: vocabularies, and the mean and variance of an adapted normalization.
+
+    The statistics of batch normalization follow training, and are left as they are; so is the state of random
+    generators.
+
+    Args:
+        source: A network.
+        target: One of the same architecture, models inside it included.
+    """
+    for layer in target.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        twin = source.get_layer(layer.name)
+        if isinstance(layer, keras.Model) and getattr(layer, "inputs", None):
+            copy_preprocessing(twin, layer)
+            continue
+        for to, given in zip(layer._flatten_layers(), twin._flatten_layers(), strict=True):
+            if not _learns(given):
+                for variable, value in zip(to._non_trainable_variables, given._non_trainable_variables, strict=True):
+                    variable.assign(value)
+                _copy_beside_variables(given, to)
+
+
+def _learns(layer: keras.layers.Layer) -> bool:
+    """Whether training moves what a layer holds: also where its user has frozen it."""
+    inside = layer._flatten_layers()
+    return isinstance(layer, keras.layers.BatchNormalization) or any(one._trainable_variables for one in inside)
+
+
 def _copy_beside_variables(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
     if type(source).load_own_variables is not keras.layers.Layer.load_own_variables:
         store: dict[str, object] = {}

@@ -7,6 +7,7 @@ import keras
 
 from . import models, registry
 from .card import KERAS_FILE, Card
+from .copying import copy_preprocessing, rebuilt
 from .errors import CardError, WeightsError
 from .formats import safetensors
 from .seeds import derive
@@ -66,6 +67,9 @@ def build(card: Card, *, seed: int, outputs: int | None = None, output: str = "s
         CardError: if the card says no input, or the builder does not take the arguments.
     """
     if card.builder == KERAS_FILE:
+        if args:
+            what = f"'{card.full_name}' is a Keras file: its architecture is fixed, and takes no arguments."
+            raise CardError(what, received=str(args), fix="Leave [model.args] out.")
         return drawn_anew(load(card), seed)
     if card.builder not in models.ARCHITECTURES:
         what = f"The card of '{card.full_name}' names a builder that zoo does not have."
@@ -89,16 +93,22 @@ def build(card: Card, *, seed: int, outputs: int | None = None, output: str = "s
 def drawn_anew(network: keras.Model, seed: int) -> keras.Model:
     """The same architecture with initial weights drawn anew, as its layers' own initializers say.
 
+    What no training moves stays: vocabularies, and the mean and variance of an adapted normalization.
+
     Raises:
         WeightsError: if a layer cannot be rebuilt from its configuration.
     """
     count = iter(range(10**9))
 
     def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
+        if isinstance(layer, keras.layers.Lambda):
+            return rebuilt(layer)
         return layer.__class__.from_config(_reseed(layer.get_config(), seed, count))
 
     try:
-        return keras.models.clone_model(network, clone_function=rebuild)
+        fresh = keras.models.clone_model(network, clone_function=rebuild)
+        copy_preprocessing(network, fresh)
+        return fresh
     except (NotImplementedError, ValueError, TypeError) as reason:
         what = f"The network '{network.name}' cannot be rebuilt from its configuration: {str(reason).splitlines()[0]}"
         raise WeightsError(what, fix="Train it from scratch in Keras.") from reason

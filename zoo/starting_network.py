@@ -15,7 +15,9 @@ from .errors import DataError, RecipeError, SurgeryError
 from .graph import node_of
 from .input_form import InputForm
 from .objective import Objective, answering_in_units
-from .recipe import Recipe
+from .options import Options
+from .plan import Plan
+from .recipe import Recipe, TopPart
 from .seeds import derive
 from .sources.path import input_form_of
 from .surgery import default_cut, replace_top
@@ -24,8 +26,53 @@ from .surgery import default_cut, replace_top
 DEFAULT_IMAGE = (64, 64, 3)
 
 
-def own(network: keras.Model, data: Dataset, goal: Objective) -> tuple[Card, keras.Model]:
-    """The user's own network, copied, so that training leaves theirs as it is.
+#: Options that ask for a top or a cut, which a model of one's own comes with.
+_TOP_OPTIONS = ("hidden", "activation", "dropout")
+#: Options that say what a plan says already.
+_PLAN_OPTIONS = ("freeze", "layer_decay", "batch_norm", "head_epochs", "head_learning_rate")
+
+
+def check_own(recipe: Recipe, options: Options, plan: Plan | None) -> None:
+    """Refuses what a run on a model of one's own would not do.
+
+    Args:
+        recipe: The resolved recipe.
+        options: The options as they were given.
+        plan: The user's own plan, where there is one.
+
+    Raises:
+        RecipeError: if a top, a cut or a builder's arguments are asked for, or what the plan says already.
+    """
+    default = TopPart()
+    asked = {key: getattr(recipe.top, key) for key in _TOP_OPTIONS if getattr(options, key)}
+    asked |= {k: v for k in _TOP_OPTIONS if (v := getattr(recipe.top, k)) != getattr(default, k)}
+    asked |= {"cut": recipe.model.cut} if recipe.model.cut is not None else {}
+    if asked:
+        what = "A model of your own is trained with the top that it has."
+        fix = "Give it the top that you want first: zoo.replace_top(model, cut=..., classes=..., hidden=..., ...)."
+        raise RecipeError(what, received=_listed(asked), fix=fix)
+    if recipe.model.args:
+        what = "A model of your own is built already: it takes no arguments of a builder."
+        raise RecipeError(what, received=f"args = {recipe.model.args!r}", fix="Leave [model.args] out.")
+    said = {key: getattr(options, key) for key in _PLAN_OPTIONS if getattr(options, key) is not None}
+    if plan is not None and said:
+        what = "The plan says already what learns, in one stage."
+        fix = "Say it there: zoo.freeze(model, upto=..., layer_decay=..., batch_norm=...); or leave the plan out."
+        raise RecipeError(what, received=_listed(said), fix=fix)
+    if plan is not None and recipe.model.from_scratch and any(row.frozen for row in plan.rows):
+        what = "A network from random weights has nothing worth freezing."
+        frozen = ", ".join(row.block.name for row in plan.rows if row.frozen)
+        raise RecipeError(
+            what, received=f"from_scratch with a plan that freezes {frozen}", fix="Leave one of them out."
+        )
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} = {value!r}" for key, value in values.items())
+
+
+def own(network: keras.Model, recipe: Recipe, data: Dataset, goal: Objective) -> tuple[Card, keras.Model]:
+    """The user's own network, copied, so that training leaves theirs as it is; from scratch, with weights drawn anew.
 
     Raises:
         SurgeryError: if its input or output does not fit the data, or it gives logits.
@@ -50,6 +97,8 @@ def own(network: keras.Model, data: Dataset, goal: Objective) -> tuple[Card, ker
         )
     form = input_form_of(network.name, list(copy.inputs[0].shape[1:]), str(copy.inputs[0].dtype))
     _check_form(form, data)
+    if recipe.model.from_scratch:
+        copy = networks.drawn_anew(copy, derive(recipe.seed, "network"))
     return Card(plain_name(network.name), "", KERAS_FILE, "classification", "a network of the user's own", form), copy
 
 
