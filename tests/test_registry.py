@@ -297,7 +297,10 @@ def test_a_broken_card_on_the_shelf_is_named(home):
     fake_shelf(home, "mine.v1")
     file = home / "shelf" / "mine.v1" / "card.toml"
     file.write_text(file.read_text(encoding="utf-8").replace("summary", "sumary"), encoding="utf-8")
-    assert said(registry.shelf) == f"{file}: unknown key 'sumary'. Did you mean 'summary'?"
+    assert str(registry.broken()["mine.v1"]) == (
+        f"The card of 'mine.v1' on your shelf cannot be used. {file}: unknown key 'sumary'. "
+        "Did you mean 'summary'? Mend it, or remove it: zoo remove mine.v1."
+    )
 
 
 def test_a_shelf_with_a_broken_card_can_still_be_mended(home, keras_file):
@@ -314,3 +317,39 @@ def test_glyphs_is_shipped():
     assert len(card.labels) == 62
     assert card.weights is not None
     assert card.weights.bytes <= 1_000_000
+
+
+def broken_card(home: Path, name: str) -> None:
+    (home / "shelf" / name).mkdir(parents=True)
+    (home / "shelf" / name / "card.toml").write_text("schema = 1", encoding="utf-8")
+
+
+def test_a_broken_card_is_in_the_way_of_its_own_name_alone(home, keras_file):
+    fake_shelf(home, "net.v1", "other.v1")
+    broken_card(home, "net.v2")
+    assert [card.full_name for card in registry.shelf() if card.folder.parent == home / "shelf"] == [
+        "net.v1",
+        "other.v1",
+    ]
+    assert list(registry.broken()) == ["net.v2"]
+    assert registry.find("net.v1").full_name == "net.v1"
+    assert registry.find("other").full_name == "other.v1"
+    for name in ("net.v2", "net"):  # the newest tag
+        message = said(registry.find, name)
+        assert message.startswith("The card of 'net.v2' on your shelf cannot be used. ")
+        assert message.endswith("Mend it, or remove it: zoo remove net.v2.")
+    assert "There is" not in said(registry.find, "nothing")
+
+
+def test_an_older_broken_card_is_not_in_the_way_of_a_newer_one(home):
+    fake_shelf(home, "net.v10")
+    broken_card(home, "net.v9")
+    assert registry.find("net").full_name == "net.v10"
+
+
+def test_a_broken_cards_name_is_taken(home, keras_file):
+    broken_card(home, "net.v1")
+    for name in ("net.v1", "net"):
+        assert said(registry.add, keras_file, name) == (
+            f"The shelf has a network '{name}' already. Choose another name (--name), or remove it: zoo remove net.v1"
+        )

@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from . import models
 from .card import Card, card_text, read_card
 from .errors import CardError, WeightsError, close_matches
-from .input_form import InputForm
 from .sources.path import card_at, digest_of, exists, looks_like_path
 
 #: Sources that a name may start with, and that this version cannot reach yet.
@@ -36,8 +36,17 @@ def user_shelf() -> Path:
 
 
 def shelf() -> list[Card]:
-    """Every card with weights: the shipped ones, then the user's, each in the order of their names."""
-    return [*_cards(sorted(shipped_folder().glob("*.toml"))), *_cards(_own_files())]
+    """Every card with weights: the shipped ones, then the user's, each in the order of their names.
+
+    A card on the user's shelf that cannot be read is left out; :func:`broken` has it.
+    """
+    own = [card for _, card in _own() if isinstance(card, Card)]
+    return [*map(read_card, sorted(shipped_folder().glob("*.toml"))), *own]
+
+
+def broken() -> dict[str, CardError]:
+    """What is on the user's shelf with a card that cannot be read: each one's name there, and the error."""
+    return {name: error for name, error in _own() if isinstance(error, CardError)}
 
 
 def _own_files() -> list[Path]:
@@ -45,9 +54,15 @@ def _own_files() -> list[Path]:
     return sorted(file for file in user_shelf().glob("*/card.toml") if not file.parent.name.startswith("."))
 
 
-def _cards(files: list[Path]) -> Iterator[Card]:
-    for file in files:
-        yield read_card(file)
+def _own() -> Iterator[tuple[str, Card | CardError]]:
+    """The names on the user's shelf, each with its card, or with why that cannot be read."""
+    for file in _own_files():
+        name = file.parent.name
+        try:
+            yield name, read_card(file)
+        except CardError as reason:
+            what = f"The card of '{name}' on your shelf cannot be used. {reason}"
+            yield name, CardError(what, fix=f"Mend it, or remove it: zoo remove {name}.")
 
 
 def architectures() -> list[Card]:
@@ -83,10 +98,14 @@ def find(name: str | os.PathLike[str]) -> Card:
     if looks_like_path(text):
         return card_at(Path(text))
     known = [*shelf(), *architectures()]
-    exact = [card for card in known if text == card.full_name]
-    tagged = sorted((card for card in known if text == card.name), key=lambda card: _natural(card.tag))
+    entries: list[tuple[str, Card | CardError]] = [*broken().items(), *((card.full_name, card) for card in known)]
+    exact = [entry for full, entry in entries if text == full]
+    tagged = sorted(((full, entry) for full, entry in entries if text == full.partition(".")[0]), key=_natural_tag)
     if exact or tagged:
-        return (exact or tagged)[-1]
+        found = exact[-1] if exact else tagged[-1][1]
+        if isinstance(found, CardError):
+            raise found
+        return found
     if text and exists(Path(text)):
         return card_at(Path(text))
     if ":" in text:
@@ -105,8 +124,9 @@ def _refuse_scheme(text: str) -> None:
     raise CardError(what, fix=close_matches(scheme, PLANNED_SCHEMES))
 
 
-def _natural(tag: str) -> list[tuple[int, str]]:
-    """``v10`` after ``v9``."""
+def _natural_tag(entry: tuple[str, Any]) -> list[tuple[int, str]]:
+    """A full name's tag, to sort by: ``v10`` after ``v9``."""
+    tag = entry[0].partition(".")[2]
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", tag)]
 
 
@@ -132,9 +152,10 @@ def add(path: Path, name: str | None = None) -> Card:
             raise CardError(what, expected="letters, digits, '-' and '_', with an optional .TAG")
         card = replace(card, name=parts[1], tag=parts[2] or "")
     taken = [c for c in [*shelf(), *architectures()] if card.full_name in (c.full_name, c.name)]
-    if taken:
+    own = [name for name in broken() if card.full_name in (name, name.partition(".")[0])]
+    if taken or own:
         what = f"The shelf has a network '{card.full_name}' already."
-        own = [c.full_name for c in taken if c.folder is not None and c.folder.parent == user_shelf()]
+        own += [c.full_name for c in taken if c.folder is not None and c.folder.parent == user_shelf()]
         removing = f", or remove it: zoo remove {own[0]}" if own else "."
         raise CardError(what, fix=f"Choose another name (--name){removing}")
     return _place(card)
@@ -202,8 +223,3 @@ def remove(name: str) -> str:
     folder.rename(gone)
     shutil.rmtree(gone)
     return folder.name
-
-
-def with_input(card: Card, form: InputForm) -> Card:
-    """An architecture's card, for a data set's input; other cards keep theirs."""
-    return card if card.input is not None else replace(card, input=form)

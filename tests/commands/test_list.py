@@ -53,9 +53,30 @@ def test_no_match_is_said_and_is_no_error(call, home):
     assert call("list", "zzz", "--json").stdout == "[]\n"
 
 
-def test_a_broken_card_on_the_shelf_is_named(call, home):
+def test_a_broken_card_on_the_shelf_is_a_row_and_its_reason_is_said(call, home):
     (home / "shelf" / "x").mkdir(parents=True)
     (home / "shelf" / "x" / "card.toml").write_text("schema = 1", encoding="utf-8")
     result = call("list")
-    assert result.exit_code == 1
-    assert f"{home / 'shelf' / 'x' / 'card.toml'}: the key 'name' is missing." in result.stderr
+    assert result.exit_code == 0
+    rows = {line.split()[0]: line for line in result.stdout.splitlines()[1:]}
+    assert {"convnet", "dnn", "glyphs.v1", "x"} <= rows.keys()
+    assert rows["x"].endswith("broken: its card cannot be read; zoo remove x")
+    assert result.stderr == (
+        f"The card of 'x' on your shelf cannot be used. {home / 'shelf' / 'x' / 'card.toml'}: the key 'name' is "
+        "missing. Expected a string. Add it: name = ... Mend it, or remove it: zoo remove x.\n"
+    )
+    listed = json.loads(call("list", "x*", "--json").stdout)
+    assert [(row["name"], row["task"]) for row in listed] == [("x", "broken")]
+    assert call("list", "dnn").stderr == "", "its name does not match"
+
+
+def test_a_broken_card_disables_no_other_command(call, home, tiny):
+    (home / "shelf" / "x").mkdir(parents=True)
+    (home / "shelf" / "x" / "card.toml").write_text("schema = 1", encoding="utf-8")
+    assert call("info", "glyphs").exit_code == 0
+    assert call("add", tiny, "--name", "mine").exit_code == 0
+    refused = call("info", "x")
+    assert refused.exit_code == 1
+    assert refused.stderr.endswith("Mend it, or remove it: zoo remove x.\n")
+    assert call("remove", "x").stdout == "removed x\n"
+    assert call("list").stderr == ""

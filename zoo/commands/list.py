@@ -16,24 +16,36 @@ def command(pattern: str | None, as_json: bool) -> None:
 
     PATTERN keeps the names that contain it, or that match it where it has a * or a ?.
     """
-    cards = [*registry.shelf(), *registry.architectures()]
-    if pattern:
-        from fnmatch import fnmatch
-
-        kept = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
-        cards = [card for card in cards if fnmatch(card.full_name, kept)]
+    cards = [card for card in [*registry.shelf(), *registry.architectures()] if _matches(card.full_name, pattern)]
+    broken = {name: reason for name, reason in registry.broken().items() if _matches(name, pattern)}
+    rows = [{**row_of(card), "parameters": parameters_of(card) if as_json else None} for card in cards]
+    rows += [_broken_row(name) for name in broken]
+    for reason in broken.values():
+        click.echo(reason, err=True)
     if as_json:
         import json
 
-        rows = [{**row_of(card), "parameters": parameters_of(card)} for card in cards]
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
         return
-    rows = [row_of(card) for card in cards]
     if not rows:
         click.echo(f"no network matches '{pattern}'", err=True)
         return
     cells = [(r["name"], r["where"], r["task"], r["input"], _size(r["bytes"]), r["summary"]) for r in rows]
     click.echo(text_table(("name", "where", "task", "input", "size", "what it is"), cells, right=(4,)))
+
+
+def _matches(name: str, pattern: str | None) -> bool:
+    if not pattern:
+        return True
+    from fnmatch import fnmatch
+
+    return fnmatch(name, pattern if any(c in pattern for c in "*?[") else f"*{pattern}*")
+
+
+def _broken_row(name: str) -> dict[str, object]:
+    summary = f"broken: its card cannot be read; zoo remove {name}"
+    unknown = {"bytes": None, "summary": summary, "parameters": None}
+    return {"name": name, "where": "your shelf", "task": "broken", "input": "-", **unknown}
 
 
 def row_of(card: Card) -> dict[str, object]:
