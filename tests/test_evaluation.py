@@ -1,6 +1,7 @@
 """Using a result: on what it is measured, and in what order it answers."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,13 +60,13 @@ def test_examples_that_were_trained_on_are_left_out(run: zoo.Run, pictures, fres
     figures = zoo.evaluate(run, mixed, progress=Progress(stream))
     seen = sum(side in ("train", "val") for side in run.sides.values())
     assert figures["examples"] == 220 - seen
-    assert f"{seen} of 220 examples left out: the run was trained on them" in said(stream)
+    assert f"{seen} of 220 examples left out: the run was trained or validated on them" in said(stream)
 
 
 def test_nothing_left_is_an_error(run: zoo.Run, pictures):
     data = zoo.open_data(pictures)
     trained = [i for i in range(len(data)) if run.sides[data.digest(i)] == "train"]
-    with pytest.raises(DataError, match="nothing to evaluate: the run was trained on every example"):
+    with pytest.raises(DataError, match="nothing to evaluate: the run was trained or validated on every example"):
         zoo.evaluate(run, (pictures[0][trained], pictures[1][trained]), progress=QUIET)
 
 
@@ -86,8 +87,73 @@ def test_unknown_classes_are_refused(run: zoo.Run, fresh):
 
 
 def test_data_without_targets_cannot_be_compared(run: zoo.Run, fresh):
-    with pytest.raises(DataError, match="no targets"):
+    text = r"The data has no targets to compare with\. Received '{}', unlabelled\. Give labels, or use zoo predict\."
+    with pytest.raises(DataError, match=text.format("arrays")):
         zoo.evaluate(run, (fresh[0], None), progress=QUIET)
+    with pytest.raises(DataError, match=text.format("arrays")):
+        zoo.evaluate(run, zoo.open_data(fresh[0]), progress=QUIET)
+
+
+def test_files_without_targets_cannot_be_compared(run: zoo.Run, fresh, tmp_path: Path):
+    from PIL import Image
+
+    np.savez(tmp_path / "new.npz", x=fresh[0])
+    (tmp_path / "flat").mkdir()
+    Image.fromarray(fresh[0][0, :, :, 0]).save(tmp_path / "flat" / "a.png")
+    (tmp_path / "t.csv").write_text("file\nflat/a.png\n")
+    for name in ("new.npz", "flat", "t.csv"):
+        with pytest.raises(DataError, match=rf"no targets to compare with.*{name}', unlabelled.*use zoo predict"):
+            zoo.evaluate(run, tmp_path / name, progress=QUIET)
+
+
+@pytest.fixture
+def folder(fresh, tmp_path: Path) -> Path:
+    """Class folders of new examples, and a file that cannot be read."""
+    from PIL import Image
+
+    for i, (pixels, name) in enumerate(zip(*fresh, strict=True)):
+        (tmp_path / "photos" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[:, :, 0]).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "photos" / "north-east" / "bad.png").write_bytes(b"no image")
+    return tmp_path / "photos"
+
+
+def test_evaluate_says_what_the_data_says(run: zoo.Run, folder: Path):
+    stream = io.StringIO()
+    assert zoo.evaluate(run, folder, progress=Progress(stream), skip_bad=True)["examples"] == 60
+    assert "1 file that cannot be read is left out: north-east/bad.png." in said(stream)
+    assert "as the run's recipe says" not in said(stream)
+
+
+def test_files_left_out_because_the_recipe_says_so_are_said(run: zoo.Run, folder: Path):
+    other = zoo.Run(run.folder)
+    other.__dict__["recipe"] = replace(run.recipe, data=replace(run.recipe.data, skip_bad=True))
+    stream = io.StringIO()
+    zoo.evaluate(other, folder, progress=Progress(stream))
+    assert "left out, as the run's recipe says (skip_bad = true)" in said(stream)
+    assert "1 file that cannot be read is left out: north-east/bad.png." in said(stream)
+
+
+def test_skip_bad_judges_all_items_together(run: zoo.Run, folder: Path):
+    bad, good = folder / "north-east" / "bad.png", folder / "south-east"
+    stream = io.StringIO()
+    found = zoo.predict(run, [bad, good], top=1, progress=Progress(stream), skip_bad=True)
+    assert len(found) == len(list(good.iterdir()))
+    assert "1 file that cannot be read is left out: " in said(stream) and "bad.png" in said(stream)
+    with pytest.raises(DataError, match=r"bad\.png: its bytes are not those of an image"):
+        zoo.predict(run, [bad, good], progress=QUIET)
+    (folder / "only").mkdir()
+    (folder / "only" / "worse.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"2 files of 2 cannot be read:(.|\n)*bad\.png(.|\n)*worse\.png"):
+        zoo.predict(run, [bad, folder / "only"], progress=QUIET, skip_bad=True)
+
+
+def test_arrays_and_data_sets_are_predicted_in_a_list_too(run: zoo.Run, fresh):
+    found = zoo.predict(run, [fresh[0][:2], zoo.open_data(fresh)], top=1, progress=QUIET)
+    assert len(found) == 62
+    for items in ({"x": fresh[0]}, 5, [None]):
+        with pytest.raises(DataError, match="not a kind of data that can be read"):
+            zoo.predict(run, items, progress=QUIET)
 
 
 def test_predictions_come_in_order_the_most_probable_first(run: zoo.Run, fresh):

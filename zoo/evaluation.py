@@ -2,7 +2,7 @@
 
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from .data import Dataset, TakenColumns, Target, is_table, open_data, read_images
+from .data import BadFile, Dataset, InputForm, TakenColumns, Target, is_table, open_data, read_images
+from .data.files import NothingReadable, left_out, nothing_readable
+from .data.targets import NoTargets
 from .errors import DataError, close_matches
 from .finetuning import figures_of, reader
 from .preparation import open_part
@@ -48,6 +50,10 @@ def evaluate(
     progress = progress or Progress()
     run = run if isinstance(run, Run) else Run(run)
     opened = _opened_like(run, data, skip_bad)
+    if opened.skipped and not (skip_bad or isinstance(data, Dataset)):
+        progress.line("files that cannot be read are left out, as the run's recipe says (skip_bad = true)")
+    for note in opened.notes:
+        progress.line(note)
     own = opened.whole_digest == _own_digest(run)
     aligned = _with_names_of(run, opened)
     sides = [run.sides.get(digest) for digest in opened.digests]
@@ -57,15 +63,19 @@ def evaluate(
     else:
         taken = [i for i, side in enumerate(sides) if side not in ("train", "val")]
         if len(taken) < len(opened):
-            progress.line(f"{len(opened) - len(taken)} of {len(opened)} examples left out: the run was trained on them")
+            left = f"{len(opened) - len(taken)} of {len(opened)} examples left out"
+            progress.line(f"{left}: the run was trained or validated on them")
     if not taken:
-        what = "There is nothing to evaluate: the run was trained on every example."
+        what = "There is nothing to evaluate: the run was trained or validated on every example."
         raise DataError(what, fix="Use data that it has not seen.")
-    form = run.card.input
-    if form is None:
-        what = "The run's card says no input."
-        raise DataError(what)
-    return figures_of(run.model, _Aligned(opened, aligned), np.array(taken), form, progress)
+    return figures_of(run.model, _Aligned(opened, aligned), np.array(taken), _form(run), progress)
+
+
+def _form(run: Run) -> InputForm:
+    if run.card.input is None:
+        what = f"The card of the run at {run.folder} says no input."
+        raise DataError(what, expected="[input] in its card.toml", fix="Run it again, into another folder.")
+    return run.card.input
 
 
 def _own_digest(run: Run) -> str:
@@ -74,13 +84,23 @@ def _own_digest(run: Run) -> str:
 
 def _opened_like(run: Run, data: Any, skip_bad: bool) -> Dataset:
     """Opens data as the run opened its own: the same columns and the same kind of target."""
+    if isinstance(data, Dataset):
+        return data
     part = run.recipe.data
     kind = {"classification": "classes", "labels": "labels", "regression": "numbers"}[run.card.task]
     asked = replace(part, target=kind, skip_bad=skip_bad or part.skip_bad)
     named = isinstance(data, (str, os.PathLike))
     if not (named and is_table(data)):
         asked = replace(asked, **vars(TakenColumns()))
-    return open_part(replace(asked, path=os.fspath(data))) if named else open_part(asked, data)
+    try:
+        return open_part(replace(asked, path=os.fspath(data))) if named else open_part(asked, data)
+    except NoTargets as error:
+        raise _nothing_to_compare(os.fspath(data) if named else "arrays") from error
+
+
+def _nothing_to_compare(source: str) -> DataError:
+    what = "The data has no targets to compare with."
+    return DataError(what, received=f"'{source}', unlabelled", fix="Give labels, or use zoo predict.")
 
 
 def _with_names_of(run: Run, data: Dataset) -> Target:
@@ -91,8 +111,7 @@ def _with_names_of(run: Run, data: Dataset) -> Target:
     """
     names, target = run.card.labels, data.target
     if target.kind == "none":
-        what = "The data has no targets to compare with."
-        raise DataError(what, fix="Use zoo predict, or give labels.")
+        raise _nothing_to_compare(data.source)
     foreign = [name for name in target.names if name not in names]
     if foreign:
         what = f"The data has {target.kind} that the run does not know: {', '.join(foreign[:5])}."
@@ -102,7 +121,8 @@ def _with_names_of(run: Run, data: Dataset) -> Target:
         return Target("classes", names, places[target.values])
     if target.kind == "numbers" and len(places) != len(names):
         what = "The data lacks columns that the run predicts."
-        raise DataError(what, expected=", ".join(names), received=", ".join(target.names))
+        received = ", ".join(target.names)
+        raise DataError(what, expected=", ".join(names), received=received, fix="Add them to the data.")
     values = np.zeros((len(data), len(names)), "float32")
     values[:, places] = target.values
     return Target(target.kind, names, values)
@@ -174,48 +194,67 @@ def predict(
         what = "At least one class has to be given for each example."
         raise DataError(what, expected="--top 1 or more", received=str(top))
     found: list[Prediction] = []
-    for data in _data_of(run, items, skip_bad):
+    sets, bad = _data_of(run, items, skip_bad)
+    for note in left_out(bad):
+        progress.line(note)
+    for data in sets:
         for note in data.notes:
             progress.line(note)
         found.extend(_predicted(run, data, top, progress))
     return found
 
 
-def _data_of(run: Run, items: Any, skip_bad: bool) -> list[Dataset]:
-    """The items as data sets; files on their own are read together."""
-    if isinstance(items, (np.ndarray, Dataset)):
-        return [open_data(items if isinstance(items, Dataset) else (items, None), target="none")]
-    items = [items] if isinstance(items, (str, os.PathLike)) else list(items)
-    part = run.recipe.data
+def _data_of(run: Run, items: Any, skip_bad: bool) -> tuple[list[Dataset], list[BadFile]]:
+    """The items as data sets; files on their own are read together. And what is left out as nothing beside it is good.
+
+    Raises:
+        DataError: if an item cannot be read; with ``skip_bad``, if nothing of any can.
+    """
+    alone = isinstance(items, (str, os.PathLike, Dataset, Mapping)) or hasattr(items, "__array__")
+    items = [items] if alone or not isinstance(items, Iterable) else list(items)
     sets: list[Dataset] = []
+    bad: list[BadFile] = []
     for single, group in groupby(items, _is_single_file):
-        if single:
-            sets.append(read_images([Path(item) for item in group], skip_bad=skip_bad))
-            continue
-        for item in group:
-            columns = {
-                "path_column": part.path_column,
-                "text_column": part.text_column,
-                "feature_columns": list(part.feature_columns) or None,
-            }
-            asked: dict[str, Any] = columns if is_table(item) else {}
-            sets.append(open_data(item, target="none", skip_bad=skip_bad, **asked))
-    return sets
+        for item in [[Path(file) for file in group]] if single else group:
+            try:
+                sets.append(read_images(item, skip_bad=skip_bad) if single else _opened_item(run, item, skip_bad))
+            except NothingReadable as error:
+                if not skip_bad or len(items) == 1:
+                    raise
+                bad.extend(error.bad)
+    if bad and not sets:
+        source = f"{len(items)} items"
+        raise nothing_readable(source, bad)
+    return sets, bad
 
 
-def _is_single_file(item: str | os.PathLike[str]) -> bool:
+def _opened_item(run: Run, item: Any, skip_bad: bool) -> Dataset:
+    """One item, unlabelled; of a table the columns that the run took."""
+    if isinstance(item, Dataset):
+        return item
+    if not isinstance(item, (str, os.PathLike)):
+        return open_data(item, target="none")
+    part = run.recipe.data
+    columns: dict[str, Any] = {"path_column": part.path_column, "text_column": part.text_column}
+    columns["feature_columns"] = list(part.feature_columns) or None
+    return open_data(item, target="none", skip_bad=skip_bad, **(columns if is_table(item) else {}))
+
+
+def _is_single_file(item: Any) -> bool:
     """Whether an item is a file of its own: an image, unless its ending says that it is a table or arrays."""
+    if not isinstance(item, (str, os.PathLike)):
+        return False
     path = Path(item)
     return path.is_file() and not is_table(path) and path.suffix.lower() != ".npz"
 
 
 def _predicted(run: Run, data: Dataset, top: int, progress: Progress) -> list[Prediction]:
-    form = run.card.input
-    native = data.native_shape()
-    if form is None or form.kind != data.kind or (form.kind != "image" and native not in (None, form.shape)):
+    form, native = _form(run), data.native_shape()
+    if form.kind != data.kind or (form.kind != "image" and native not in (None, form.shape)):
         what = f"The network does not take this: {data.source}."
-        wanted = "nothing" if form is None else f"{form.kind} of shape {form.shape}"
-        raise DataError(what, expected=wanted, received=f"{data.kind} of shape {native}")
+        received = f"{data.kind} of shape {native}"
+        fix = "Give examples like those that the run was trained on."
+        raise DataError(what, expected=f"{form.kind} of shape {form.shape}", received=received, fix=fix)
     step = lambda done, total: progress.step("predicting", done, total, "examples")  # noqa: E731
     rows = engine.outputs(run.model, reader(data, np.arange(len(data)), form), len(data), step=step)[0]
     classes = run.card.task == "classification"

@@ -33,7 +33,7 @@ def test_examples_of_the_training_are_left_out_of_other_data(call, tiny, tmp_pat
     assert result.exit_code == 0
     left = 900 - json.loads(result.stdout)["examples"]
     assert 0 < left <= 50
-    assert f"{left} of 900 examples left out: the run was trained on them" in result.stderr
+    assert f"{left} of 900 examples left out: the run was trained or validated on them" in result.stderr
 
 
 def test_errors_are_explained(call, tiny, tmp_path):

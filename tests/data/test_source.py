@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import zoo.data
+from tests.data.odd_files import picture
 from zoo.data import ArrayData, open_data
 from zoo.errors import DataError
 
@@ -96,3 +97,67 @@ def test_the_public_names_are_these_and_bring_neither_tensorflow_nor_keras():
     code = "import sys, zoo.data; print(sorted({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_arrays_may_stand_in_a_list_or_alone():
+    x, y = np.zeros((3, 2)), np.array([0, 1, 1])
+    assert open_data([x, y]).target.values.tolist() == [0, 1, 1]
+    assert open_data([x, None]).target.kind == "none"
+    assert (open_data(x).target.kind, len(open_data(x))) == ("none", 3)
+
+
+@pytest.mark.parametrize("source", [{"x": 1}, 5, None, ["a.png", "b.png"], [np.zeros((2, 2))] * 3, b"digits"])
+def test_what_is_no_kind_of_data_is_told_the_kinds(source):
+    with pytest.raises(DataError) as caught:
+        open_data(source)
+    assert str(caught.value) == (
+        "This is not a kind of data that can be read. Expected a path, a built-in name, arrays (x, y), an array x "
+        f"alone, or an open data set; received a {type(source).__name__}. Give the arrays as (x, y)."
+    )
+
+
+def test_a_pair_of_uneven_rows_is_explained():
+    with pytest.raises(DataError, match=r"\(x, y\) cannot be made into arrays\. Expected examples all of one shape"):
+        open_data(([[1], [1, 2]], [0, 1]))
+
+
+def test_an_open_data_set_is_not_opened_in_another_way():
+    data = ArrayData(np.zeros((2, 3)), np.array([0, 1]))
+    assert open_data(data, target="classes") is data
+    with pytest.raises(DataError) as caught:
+        open_data(data, target="numbers")
+    assert str(caught.value) == (
+        "target='numbers' was given for a data set that is open already. Received 'arrays', whose target is of the "
+        "kind 'classes'. Say target where it is opened."
+    )
+    with pytest.raises(
+        DataError, match=r"skip_bad=True was given .* left nothing out\. Say skip_bad where it is opened"
+    ):
+        open_data(data, skip_bad=True)
+
+
+def test_an_open_data_set_that_left_files_out_takes_skip_bad(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"")
+    data = open_data(tmp_path, skip_bad=True)
+    assert open_data(data, skip_bad=True) is data
+
+
+def test_named_classes_are_not_taken_as_numbers():
+    with pytest.raises(DataError) as caught:
+        open_data("digits", target="numbers")
+    assert str(caught.value) == (
+        "The targets are 10 classes, so they cannot be taken as numbers. Received classes named 0, 1, 2, 3, 4. "
+        "Leave target='numbers' out, or give the data without names for its classes."
+    )
+
+
+def test_a_missing_file_is_told_near_names_only(tmp_path):
+    for name in ("one.png", "two.png", "holiday.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DataError) as caught:
+        open_data(tmp_path / "holidays.png")
+    assert str(caught.value).endswith("holidays.png'. Did you mean 'holiday.png'?")
+    with pytest.raises(DataError) as caught:
+        open_data(tmp_path / "xyzzy")
+    assert str(caught.value) == f"There is no file or folder '{tmp_path / 'xyzzy'}'."

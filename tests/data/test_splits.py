@@ -267,3 +267,18 @@ def test_a_label_without_training_example_is_named():
 def test_one_class_cannot_be_told_apart():
     with pytest.raises(DataError, match="'arrays' has one class only, '0': there is nothing to tell apart"):
         split(data_of([(1, 0), (2, 0)]), seed=0)
+
+
+def test_a_share_that_is_void_beside_given_sides_is_told():
+    pairs = [(i, i % 2) for i in range(40)]
+    given = data_of(pairs, ("train",) * 30 + ("test",) * 10)
+    told = "The data brings its own test side; test = 0.5 is not used."
+    assert told in split(given, seed=0, test=0.5).notes
+    sides = split(given, seed=0, val=0.3)  # of training, so that it is used
+    assert not any("its own" in note for note in sides.notes)
+    both = data_of(pairs, ("train",) * 20 + ("val",) * 10 + ("test",) * 10)
+    notes = split(both, seed=0, val=0.3, test="rest", limit_per_class=5).notes
+    assert "The data brings its own test side; test = rest is not used." in notes
+    assert not any("val =" in note for note in notes)  # a limit takes that share of the given side
+    assert "The data brings its own val side; val = 0.0 is not used." in split(both, seed=0, val=0.0).notes
+    assert not any("is not used" in note for note in split(both, seed=0).notes)

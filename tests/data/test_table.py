@@ -209,6 +209,7 @@ def test_several_labels_beside_commas_do_not_change_the_delimiter(tmp_path):
         ("a,b\n1,x\n", {"text_column": "b", "path_column": "a"}, "A table is of one kind, but columns were given for"),
         ("a,b\n1,x\n2,y\n", {"target": "numbers"}, "The targets cannot be read as numbers: they look like classes."),
         ("a,b|c\n1,x|y\n2,\n", {}, "Row 3 has no value in the column 'b|c'."),
+        ("a,b\n1,x|y\n2,\n", {}, "or remove the row; --target labels takes an empty cell as no label."),
     ],
 )
 def test_a_table_that_is_not_in_order_is_explained_with_file_and_row(tmp_path, text, options, message):

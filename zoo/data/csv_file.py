@@ -37,13 +37,13 @@ class Table:
         place = self.header.index(column)
         return [row[place].strip() for _, row in self.rows]
 
-    def filled(self, column: str) -> list[str]:
+    def filled(self, column: str, fix: str = "Fill it in, or remove the row.") -> list[str]:
         """A column's cells, none of which may be empty."""
         cells = self.cells(column)
         for (number, _), cell in zip(self.rows, cells, strict=True):
             if not cell:
                 what = f"Row {number} has no value in the column {column!r}."
-                raise DataError(what, fix="Fill it in, or remove the row.")
+                raise DataError(what, fix=fix)
         return cells
 
     def numeric(self, column: str) -> bool:

@@ -88,14 +88,33 @@ def readable(
     found = dict(zip(paths, examine(paths), strict=True))
     bad = [BadFile(entry.name, seen.reason) for entry in entries if isinstance(seen := found[entry.path], BadFile)]
     good = [(entry, seen) for entry in entries if isinstance(seen := found[entry.path], Seen)]
-    if bad and (not skip_bad or not good):
-        lines = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:SHOWN])
-        more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
-        what = f"'{source}': {count} of {len(entries)} cannot be read:{lines}{more}\n"
-        fix = "Repair or remove them" + (", or leave them out with --skip-bad (skip_bad=True)." if good else ".")
-        raise DataError(what, expected=f"each to be {ACCEPTED}", fix=fix)
+    if bad and not good:
+        raise nothing_readable(source, bad)
+    if bad and not skip_bad:
+        fix = "Repair or remove them, or leave them out with --skip-bad (skip_bad=True)."
+        raise DataError(_listing(source, bad, len(entries)), expected=f"each to be {ACCEPTED}", fix=fix)
     return [entry for entry, _ in good], [seen for _, seen in good], bad
+
+
+class NothingReadable(DataError):
+    """Not one of the files can be read; ``bad`` are all of them."""
+
+    bad: tuple[BadFile, ...] = ()
+
+
+def nothing_readable(source: str, bad: Sequence[BadFile]) -> NothingReadable:
+    """The error that lists all of the files."""
+    expected = f"each to be {ACCEPTED}"
+    error = NothingReadable(_listing(source, bad, len(bad)), expected=expected, fix="Repair or remove them.")
+    error.bad = tuple(bad)
+    return error
+
+
+def _listing(source: str, bad: Sequence[BadFile], total: int) -> str:
+    lines = "".join(f"\n  {file.path}: {file.reason}" for file in bad[:SHOWN])
+    more = f"\n  and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+    count = "1 file" if len(bad) == 1 else f"{len(bad)} files"
+    return f"'{source}': {count} of {total} cannot be read:{lines}{more}\n"
 
 
 class ImageFiles(Dataset):
@@ -133,7 +152,7 @@ class ImageFiles(Dataset):
         shapes = {one.shape for one in seen}
         self._native = shapes.pop() if len(shapes) == 1 else None
         self._decoded = Decoded(self._read)
-        self.notes = (*notes, *_told(seen), *_left_out(skipped))
+        self.notes = (*notes, *_told(seen), *left_out(skipped))
 
     def __len__(self) -> int:
         """The number of images."""
@@ -185,7 +204,8 @@ def _told(seen: Sequence[Seen]) -> list[str]:
     return [f"{'1 image is' if n == 1 else f'{n} images are'} {text}." for text, n in sorted(counts.items())]
 
 
-def _left_out(skipped: Sequence[BadFile]) -> list[str]:
+def left_out(skipped: Sequence[BadFile]) -> list[str]:
+    """A line that names the files that were left out, if there are any."""
     if not skipped:
         return []
     named = ", ".join(file.path for file in skipped[:5]) + (", ..." if len(skipped) > 5 else "")

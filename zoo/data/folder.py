@@ -11,7 +11,7 @@ import numpy as np
 from zoo.data.dataset import Side
 from zoo.data.decoding import image_format
 from zoo.data.files import EXTENSIONS, ImageEntry, ImageFiles, readable, shown_name
-from zoo.data.targets import find_target, no_target
+from zoo.data.targets import NoTargets, find_target, no_target
 from zoo.errors import DataError
 
 SIDES: dict[str, Side] = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -57,7 +57,7 @@ def read_folder(path: str | Path, *, skip_bad: bool = False, target: str = "auto
     if entries[0].label is None:
         if target == "classes":
             what = f"The folder '{path}' has no class folders."
-            raise DataError(what, expected="a folder of images for each class")
+            raise NoTargets(what, expected="a folder of images for each class")
         why = "as was asked" if target == "none" else "they are in no class folders"
         notes.append(f"The images are unlabelled: {why}.")
         unlabelled = no_target(len(entries))

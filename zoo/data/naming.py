@@ -9,9 +9,9 @@ from zoo.errors import DataError
 
 @contextmanager
 def naming(source: str | Path) -> Iterator[None]:
-    """Within it, every `DataError` begins with the source's name."""
+    """Within it, every `DataError` begins with the source's name, and stays of its type."""
     try:
         yield
     except DataError as error:
         what = f"'{source}': {error}"
-        raise DataError(what) from error
+        raise type(error)(what) from error

@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ BUILTIN: dict[str, dict[str, type]] = {
 
 
 def open_data(
-    source: "str | Path | Dataset | tuple[np.ndarray, np.ndarray | None]",
+    source: "str | os.PathLike[str] | Dataset | np.ndarray | Sequence[np.ndarray | None]",
     *,
     skip_bad: bool = False,
     target: str = "auto",
@@ -39,9 +40,10 @@ def open_data(
     """Open a data set, whatever it is kept in.
 
     Args:
-        source: A folder of class folders, or of images; a ``.csv``; an ``.npz``; a pair of arrays ``(x, y)``, or a data
-            set, returned as it is; or a built-in name, ``digits`` or ``characters``, with arguments after a colon:
-            ``characters:examples=20000,seed=3``. A file of such a name is written ``./digits``.
+        source: A folder of class folders, or of images; a ``.csv``; an ``.npz``; a pair of arrays ``(x, y)``, or ``x``
+            alone, unlabelled; a data set, returned as it is; or a built-in name, ``digits`` or ``characters``, with
+            arguments after a colon: ``characters:examples=20000,seed=3``. A file of such a name is written
+            ``./digits``.
         skip_bad: Leave out image files that cannot be read, instead of stopping.
         target: ``auto``, or what is to be predicted: ``classes``, ``labels``, ``numbers``, ``none``.
         label_column: The column, or columns, of a CSV to be predicted.
@@ -67,12 +69,8 @@ def open_data(
         "text_column": text_column,
         "feature_columns": feature_columns,
     }
-    if isinstance(source, Dataset):
-        _no_columns(columns, "a data set that is open already")
-        return source
-    if isinstance(source, tuple):
-        _no_columns(columns, "arrays")
-        return _pair(source, target)
+    if not isinstance(source, (str, os.PathLike)):
+        return _in_memory(source, columns, target, skip_bad)
     name, _, arguments = str(source).partition(":")
     if isinstance(source, str) and name in BUILTIN:
         _no_columns(columns, "built-in data")
@@ -109,12 +107,44 @@ def _no_columns(columns: dict[str, Any], of: str) -> None:
             raise DataError(what, fix="Leave it out: it belongs to a .csv.")
 
 
+def _in_memory(source: Any, columns: dict[str, Any], target: str, skip_bad: bool) -> Dataset:
+    if isinstance(source, Dataset):
+        _no_columns(columns, "a data set that is open already")
+        _check_open(source, target, skip_bad)
+        return source
+    if hasattr(source, "__array__"):
+        source = (source, None)
+    listed = isinstance(source, list) and len(source) == 2 and hasattr(source[0], "__array__")
+    if isinstance(source, tuple) or listed:
+        _no_columns(columns, "arrays")
+        return _pair(tuple(source), target)
+    what = "This is not a kind of data that can be read."
+    expected = "a path, a built-in name, arrays (x, y), an array x alone, or an open data set"
+    raise DataError(what, expected=expected, received=f"a {type(source).__name__}", fix="Give the arrays as (x, y).")
+
+
+def _check_open(data: Dataset, target: str, skip_bad: bool) -> None:
+    """What is open already cannot be opened in another way."""
+    if target not in ("auto", data.target.kind):
+        what = f"target={target!r} was given for a data set that is open already."
+        received = f"'{data.source}', whose target is of the kind {data.target.kind!r}"
+        raise DataError(what, received=received, fix="Say target where it is opened.")
+    if skip_bad and not data.skipped:
+        what = "skip_bad=True was given for a data set that is open already, and left nothing out."
+        raise DataError(what, fix="Say skip_bad where it is opened.")
+
+
 def _pair(source: tuple, target: str) -> Dataset:
     if len(source) != 2:
         what = "A tuple of another length than two was given as data."
         raise DataError(what, expected="(x, y); y may be None", received=f"{len(source)} items")
     x, y = source
-    return ArrayData(np.asarray(x), None if y is None else np.asarray(y), target=target)
+    try:
+        x, y = np.asarray(x), None if y is None else np.asarray(y)
+    except ValueError as error:
+        what = "The data (x, y) cannot be made into arrays."
+        raise DataError(what, expected="examples all of one shape", received=str(error)) from error
+    return ArrayData(x, y, target=target)
 
 
 def _builtin(source: str, name: str, arguments: str, target: str) -> Dataset:
@@ -139,4 +169,7 @@ def _missing(path: Path) -> DataError:
     except OSError:  # the path's folder is missing too, and that is the news
         siblings, where = [], f" Nor is there a folder '{path.parent}'."
     known = [*(name for name in siblings if not name.startswith(".")), *BUILTIN]
-    return DataError(f"There is no file or folder '{path}'.{where}", fix=close_matches(path.name, known))
+    near = get_close_matches(path.name, known)
+    return DataError(
+        f"There is no file or folder '{path}'.{where}", fix=close_matches(path.name, near) if near else None
+    )

@@ -11,6 +11,8 @@ from zoo.data.dataset import Dataset
 from zoo.errors import DataError
 
 Rest = Literal["rest"]
+VAL, TEST = 0.1, 0.2
+"""The shares where none are said."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Draw:
 
 
 def split(
-    data: Dataset, *, seed: int, val: float = 0.1, test: float | Rest = 0.2, limit_per_class: int | None = None
+    data: Dataset, *, seed: int, val: float = VAL, test: float | Rest = TEST, limit_per_class: int | None = None
 ) -> Split:
     """Divide a data set by a keyed hash of each example's content.
 
@@ -76,6 +78,12 @@ def split(
     sides, notes = _given(data)
     draws = {digest: _draw(seed, digest) for digest in set(data.digests)}
     carve_val, carve_test = "val" not in sides, "test" not in sides
+    void = {"val": val != VAL and not carve_val and limit_per_class is None, "test": test != TEST and not carve_test}
+    notes += [
+        f"The data brings its own {side} side; {side} = {share} is not used."
+        for side, share in (("val", val), ("test", test))
+        if void[side]
+    ]
     if carve_test and test != "rest":
         sides = [
             "test" if side == "train" and draws[digest].test < test else side

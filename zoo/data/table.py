@@ -216,7 +216,7 @@ def _target(
     mark = next((mark for mark in SEPARATORS if any(mark in cell for cell in cells)), None)
     if not numeric and target in ("auto", "labels") and (mark or target == "labels"):
         if target == "auto":
-            table.filled(column)
+            table.filled(column, "Fill it in, or remove the row; --target labels takes an empty cell as no label.")
         matrix, names = _several(cells, mark)
         note = [f"The cells of {column!r} are divided at {mark!r}: several labels for each example."] if mark else []
         return matrix, names, "labels", note

@@ -13,6 +13,10 @@ Asked = Literal["auto", "classes", "labels", "numbers", "none"]
 MANY_CLASSES = 100
 
 
+class NoTargets(DataError):
+    """Targets were asked for, and the data has none."""
+
+
 def check_asked(asked: str) -> None:
     """Refuse a kind of target that does not exist."""
     if asked not in get_args(Asked):
@@ -53,7 +57,7 @@ def find_target(
     if y is None:
         if asked != "auto":
             what = f"The target {asked!r} was asked for, but the data has no targets."
-            raise DataError(what, fix="Add them, or ask for target='none'.")
+            raise NoTargets(what, fix="Add them, or ask for target='none'.")
         return no_target(count), []
     y = _checked(np.asarray(y), count)
     kind, notes = _kind(y, asked)
@@ -148,6 +152,10 @@ def _columns(y: np.ndarray, kind: str, names: Sequence[str] | None) -> Target:
         what = "A target is too large for float32."
         raise DataError(what, fix="Scale the targets.")
     known = tuple(names) if names else tuple(str(i) for i in range(values.shape[1]))
+    if y.ndim == 1 and len(known) > 1:
+        what = f"The targets are {len(known)} classes, so they cannot be taken as {kind}."
+        fix = f"Leave target={kind!r} out, or give the data without names for its classes."
+        raise DataError(what, received=f"classes named {', '.join(known[:5])}", fix=fix)
     if len(known) != values.shape[1]:
         what = "The names do not fit the targets."
         raise DataError(what, expected=f"{values.shape[1]} names, one for each column", received=str(len(known)))
