@@ -153,6 +153,20 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("stage[0].epochs", 0, "1 or more; received 0"),
         ("stage[0].optimizer", {"learning_rate": 0.1}, '{ name = "adam", learning_rate = 1e-3 }'),
         ("stage[0].optimizer", "adam", "a table; received 'adam'"),
+        ("stage[0].optimizer.learning_rate", -0.1, "a finite number, 0 or more; received -0.1"),
+        ("stage[0].optimizer.learning_rate", float("nan"), "a finite number, 0 or more; received nan"),
+        ("stage[0].optimizer.learning_rate", float("inf"), "a finite number, 0 or more; received inf"),
+        (
+            "stage[0].optimizer.learning_rate",
+            {"name": "CosineDecay", "initial_learning_rate": -1.0},
+            "a finite number, 0 or more; received -1.0",
+        ),
+        ("stage[0].optimizer.weight_decay", -0.1, "a finite number, 0 or more; received -0.1"),
+        ("stage[0].optimizer.momentum", -0.1, "a finite number, 0 or more; received -0.1"),
+        ("stage[0].optimizer.clipnorm", 0, "a finite number above 0; received 0"),
+        ("stage[0].optimizer.clipvalue", -1.0, "a finite number above 0; received -1.0"),
+        ("stage[0].optimizer.global_clipnorm", float("inf"), "a finite number above 0; received inf"),
+        ("stage[0].optimizer.epsilon", float("nan"), "a finite number; received nan"),
         ("stage[0].name", "../up", "it is part of a file's name; received '../up'"),
         ("stage[0].name", "", "it is part of a file's name"),
         ("stage[0].name", "fine-tune", "stages of different names"),
@@ -250,7 +264,7 @@ names = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 shares = st.floats(0, 0.49)
 weights = st.dictionaries(texts, st.floats(0, 1e6), min_size=1, max_size=3)
 arguments = st.dictionaries(
-    texts, st.booleans() | st.integers(0, 2**40) | st.floats(allow_nan=False) | texts, max_size=3
+    texts, st.booleans() | st.integers(0, 2**40) | st.floats(allow_nan=False, allow_infinity=False) | texts, max_size=3
 )
 optional = st.none() | texts
 optimizers = st.builds(lambda rest, name: {**rest, "name": name}, arguments, names)

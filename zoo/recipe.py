@@ -12,6 +12,7 @@ from typing import Any
 
 from . import strict_toml
 from .errors import RecipeError, close_matches
+from .optimizer_table import read_optimizer
 from .strict_toml import Table
 
 AUGMENTATIONS = ("none", "light", "standard", "strong")
@@ -271,9 +272,7 @@ def _read_top(table: Table) -> TopPart:
 
 
 def _read_stage(table: Table) -> StagePart:
-    optimizer = table.take("optimizer", dict)
-    named = isinstance(optimizer.get("name"), str)
-    _check(table, "optimizer", named, '{ name = "adam", learning_rate = 1e-3 }', optimizer)
+    optimizer = read_optimizer(table)
     train = table.strings("train") if table.has("train") else None
     freeze = _optional_string(table, "freeze")
     if (train is None) == (freeze is None):
