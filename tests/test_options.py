@@ -132,13 +132,15 @@ def test_flags_of_the_head_reach_the_head_and_the_others_the_last_stage():
     assert (tune.layer_decay, tune.batch_norm) == (0.1, "train")
 
 
-def test_an_optimizer_by_name_keeps_the_rate_and_takes_no_arguments_of_the_one_before():
+def test_another_optimizer_by_name_takes_neither_rate_nor_arguments_of_the_one_before():
     before = {"name": "sgd", "learning_rate": 0.3, "momentum": 0.9, "nesterov": True}
     recipe = replace(EMPTY, stages=(StagePart("s", 1, before, freeze="none"),))
-    assert with_options(recipe, Options(optimizer="rmsprop")).stages[0].optimizer == {
+    assert with_options(recipe, Options(optimizer="rmsprop")).stages[0].optimizer == {"name": "rmsprop"}
+    assert with_options(recipe, Options(optimizer="rmsprop", learning_rate=0.1)).stages[0].optimizer == {
         "name": "rmsprop",
-        "learning_rate": 0.3,
+        "learning_rate": 0.1,
     }
+    assert with_options(recipe, Options(optimizer="SGD")).stages[0].optimizer == {"name": "SGD", "learning_rate": 0.3}
     changed = with_options(recipe, Options(momentum=0.5, nesterov=False, weight_decay=0.1))
     assert changed.stages[0].optimizer == {**before, "momentum": 0.5, "nesterov": False, "weight_decay": 0.1}
 
@@ -246,6 +248,14 @@ def test_flags_of_the_head_are_refused_where_there_is_none(key):
         ({"layer_decay": 2.0}, "the options: 'stage[1].layer_decay' has the wrong value. Expected above 0, at most 1"),
         ({"batch_norm": "live"}, "the options: 'stage[1].batch_norm' has the wrong value."),
         ({"test": "rest"}, "the options: 'data.test' has the wrong value. Expected a share, where no limit_per_class"),
+        (
+            {"learning_rate": -0.1},
+            "the options: 'stage[1].optimizer.learning_rate' has the wrong value. "
+            "Expected a finite number, 0 or more; received -0.1.",
+        ),
+        ({"head_learning_rate": float("nan")}, "the options: 'stage[0].optimizer.learning_rate' has the wrong value."),
+        ({"weight_decay": -1.0}, "the options: 'stage[1].optimizer.weight_decay' has the wrong value."),
+        ({"clipnorm": -1.0}, "the options: 'stage[0].optimizer.clipnorm' has the wrong value."),
         ({"learning_rate": object()}, "An option has a value that a recipe cannot hold: "),
     ],
 )

@@ -12,7 +12,7 @@ from zoo.options import Options
 from zoo.preparation import prepared
 from zoo.recipe import DataPart, ModelPart, Recipe, TopPart
 
-from .networks import clusters, dense_net, values
+from .networks import clusters, dense_net, quadrants, small_convnet, values
 
 
 def said(out: Path, recipe: Recipe | None = None, **options: Any) -> str:
@@ -98,3 +98,25 @@ def test_the_recipe_of_such_a_run_runs_again(tmp_path: Path):
     run = zoo.finetune(dense_net(), clusters(60), out=tmp_path / "run", **options)
     zoo.finetune(dense_net(), clusters(60), out=tmp_path / "again", recipe=run.folder / "recipe.toml")
     assert (run.recipe.model.cut, run.recipe.top) == (None, TopPart())
+
+
+def lines(**options: Any) -> str:
+    return "\n".join(prepared(dense_net(), clusters(60), options=Options(**options)).lines())
+
+
+def test_the_rate_of_another_optimizer_is_its_own_and_is_said():
+    assert "stage fine-tune: 30 epochs, sgd at 0.01, its default in Keras" in lines(optimizer="sgd")
+    assert "stage fine-tune: 30 epochs, sgd at 0.5\n" in lines(optimizer="sgd", learning_rate=0.5)
+    assert "stage fine-tune: 30 epochs, adam at 0.0003\n" in lines(optimizer="adam")
+
+
+def test_options_that_change_nothing_are_noted():
+    alone = "layer_decay changes nothing: 'top' alone learns in the stage 'head'"
+    assert alone in lines(freeze="all", layer_decay=0.5)
+    assert "changes nothing" not in lines(freeze="none", layer_decay=0.5)
+    without = "batch_norm changes nothing: no block that learns in the stage 'fine-tune' has batch normalization"
+    assert without in lines(batch_norm="train")
+    norms = prepared(small_convnet(4), quadrants(60), options=Options(batch_norm="train")).lines()
+    assert not any("changes nothing" in line for line in norms)
+    frozen = prepared(small_convnet(4), quadrants(60), options=Options(batch_norm="train", freeze="all")).lines()
+    assert any("batch_norm changes nothing" in line for line in frozen)

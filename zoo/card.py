@@ -136,6 +136,11 @@ def _read(table: Table) -> Card:
     return Card(**fields)
 
 
+def plain_name(text: str) -> str:
+    """A text as a card's name: ASCII letters, digits, ``-`` and ``_``."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in text).strip("-_") or "network"
+
+
 def _slug(table: Table, key: str, default: Any = REQUIRED) -> str:
     """A name or a tag: part of a folder's name on the shelf."""
     value = table.take(key, str, default)

@@ -176,7 +176,9 @@ def _stopped(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
 def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
     optimizer = given.get("optimizer")
     if isinstance(optimizer, str):
-        optimizer = {"name": optimizer, "learning_rate": stage.optimizer.get("learning_rate", 1e-3)}
+        # A rate that suits one optimizer suits no other: another's is its own default in Keras.
+        same = optimizer.lower() == str(stage.optimizer["name"]).lower() and "learning_rate" in stage.optimizer
+        optimizer = {"name": optimizer, **({"learning_rate": stage.optimizer["learning_rate"]} if same else {})}
     optimizer = {**(optimizer or stage.optimizer), **{key: given[key] for key in _OPTIMIZER_KEYS if key in given}}
     changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm") if key in given}
     if "layer_decay" in given:

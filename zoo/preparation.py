@@ -17,7 +17,7 @@ from .objective import Objective, example_weights, objective
 from .options import Options, with_options
 from .plan import Plan
 from .recipe import DataPart, ModelPart, Recipe, StagePart, read_recipe
-from .stages import planned
+from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
 
 
@@ -60,8 +60,7 @@ class Preparation:
     def _stage_lines(self) -> list[str]:
         lines = []
         for stage, plan in zip(self.recipe.stages, self.plans, strict=True):
-            rate = stage.optimizer.get("learning_rate", "Keras's default rate")
-            lines.append(f"stage {stage.name}: {stage.epochs} epochs, {stage.optimizer['name']} at {rate}")
+            lines.append(f"stage {stage.name}: {stage.epochs} epochs, {stage.optimizer['name']} at {_rate(stage)}")
             lines.extend(f"  {line}" for line in str(plan).splitlines())
             if plan.crossings and self.recipe.data.augment == "none":
                 count = len(self.split.train) + len(self.split.val)
@@ -152,12 +151,13 @@ def prepared(
     Raises:
         ZooError: if anything in it cannot be done.
     """
-    resolved = resolve(network, data, recipe, options or Options())
+    given = options or Options()
+    resolved = resolve(network, data, recipe, given)
     if plan is not None and not isinstance(network, keras.Model):
         what = "A plan goes with the network that it was made for."
         raise RecipeError(what, expected="a keras.Model beside it", received=repr(network))
     if isinstance(network, keras.Model):
-        check_own(resolved, options or Options(), plan)
+        check_own(resolved, given, plan)
     device = prepare(resolved.compute.device, resolved.compute.threads)
     resolved = replace(resolved, compute=replace(resolved.compute, threads=device.threads, engine="keras"))
     examples = open_part(resolved.data, None if isinstance(data, (str, os.PathLike)) else data)
@@ -181,7 +181,7 @@ def prepared(
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
-    notes = (*examples.notes, *sides.notes, *_stopping_notes(stages, sides))
+    notes = (*examples.notes, *sides.notes, *_stopping_notes(stages, sides), *idle_options(given, stages, plans))
     return Preparation(
         replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, notes
     )
@@ -201,6 +201,14 @@ def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
         what = "Augmentation needs images."
         raise RecipeError(what, expected='augment = "none"', received=f"{recipe.data.augment!r} on {data.kind}")
     example_weights(data.target, sides.train, recipe.data.class_weights)
+
+
+def _rate(stage: StagePart) -> str:
+    """A stage's learning rate, for the user: also the one that its optimizer has by default."""
+    if "learning_rate" in stage.optimizer:
+        return str(stage.optimizer["learning_rate"])
+    spec = dict(stage.optimizer)
+    return f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
 
 
 def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:

@@ -1,6 +1,7 @@
 """From a recipe's stages to plans: which blocks learn in each."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import keras
@@ -8,6 +9,7 @@ import keras
 from .block import blocks, top_block
 from .card import BlockPattern, Card
 from .errors import SurgeryError, close_matches
+from .options import Options
 from .plan import Plan, freeze
 from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart
 
@@ -55,6 +57,17 @@ def planned(
         stages.append(stage)
         plans.append(made)
     return tuple(stages), tuple(plans)
+
+
+def idle_options(options: Options, stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
+    """Notes on options of the last stage that change nothing, given what learns in it."""
+    learning = [row for row in plans[-1].rows if not row.frozen]
+    notes, name = [], stages[-1].name
+    if options.layer_decay is not None and len(learning) < 2:
+        notes.append(f"layer_decay changes nothing: '{learning[0].block.name}' alone learns in the stage '{name}'")
+    if options.batch_norm is not None and not any(row.batch_norm for row in learning):
+        notes.append(f"batch_norm changes nothing: no block that learns in the stage '{name}' has batch normalization")
+    return notes
 
 
 def _patterns(model: keras.Model, card: Card) -> tuple[BlockPattern, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import network as networks
 from . import registry
-from .card import KERAS_FILE, Card
+from .card import KERAS_FILE, Card, plain_name
 from .copying import clone
 from .data import Dataset, Split
 from .errors import DataError, RecipeError, SurgeryError
@@ -100,11 +100,6 @@ def own(network: keras.Model, recipe: Recipe, data: Dataset, goal: Objective) ->
     if recipe.model.from_scratch:
         copy = networks.drawn_anew(copy, derive(recipe.seed, "network"))
     return Card(plain_name(network.name), "", KERAS_FILE, "classification", "a network of the user's own", form), copy
-
-
-def plain_name(text: str) -> str:
-    """A text as a card's name: ASCII letters, digits, ``-`` and ``_``."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in text).strip("-_") or "network"
 
 
 def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tuple[Card, keras.Model, Recipe]:

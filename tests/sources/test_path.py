@@ -69,6 +69,26 @@ def test_a_card_of_the_same_name_beside_a_file_speaks_for_it(tmp_path, ending):
     assert card_at(tmp_path / "a.toml").name == "net"
 
 
+@pytest.mark.parametrize("ending", [".keras", ".safetensors"])
+def test_another_toml_file_of_the_same_name_is_not_its_card(tmp_path, ending):
+    file = tmp_path / f"a{ending}"
+    file.touch()
+    (tmp_path / "a.toml").write_text('schema = 1\n[model]\nname = "glyphs"\n', encoding="utf-8")
+    assert said(file) == (
+        f"a.toml was read as the card of {file.name}, since it lies beside it, and is none. "
+        f"{tmp_path / 'a.toml'}: the key 'name' is missing. Expected a string. Add it: name = ... "
+        f"If it is another file, such as a recipe, rename it; if it is the card of {file.name}, mend it."
+    )
+
+
+@pytest.mark.parametrize("stem", ["_net", "-net", "nét"])
+def test_the_card_that_a_keras_file_gives_can_be_written_and_read(tmp_path, stem):
+    from zoo.card import card_text, parse_card
+
+    card = card_at(keras_file(tmp_path / f"{stem}.keras", inputs([None, 4])))
+    assert parse_card(card_text(card)).name == card.name
+
+
 def test_weights_alone_are_not_a_network(tmp_path):
     (tmp_path / "a.safetensors").touch()
     assert said(tmp_path / "a.safetensors") == (

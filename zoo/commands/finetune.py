@@ -70,7 +70,11 @@ _training = _group(
     click.option("--head-learning-rate", type=float, help="Its learning rate.  [default: 0.01]"),
     click.option("--epochs", type=int, help="Epochs of the last stage.  [default: 30; from scratch 60]"),
     click.option("--optimizer", help="Keras's optimizer of the last stage, by name.  [default: adam]"),
-    click.option("--learning-rate", type=float, help="Its learning rate.  [default: 0.0003; from scratch 0.001]"),
+    click.option(
+        "--learning-rate",
+        type=float,
+        help="Its learning rate.  [default: 0.0003; from scratch 0.001; of another optimizer, Keras's]",
+    ),
     click.option("--momentum", type=float, help="Its momentum, where it has one."),
     click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum (sgd)."),
     click.option("--weight-decay", type=float, help="Its weight decay."),

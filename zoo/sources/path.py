@@ -1,10 +1,9 @@
 """Networks from local paths: a ``.keras`` file, safetensors with a card beside them, a card, or a run folder."""
 
-import re
 from pathlib import Path
 from typing import Any
 
-from ..card import KERAS_FILE, Card, WeightsFile, read_card
+from ..card import KERAS_FILE, Card, WeightsFile, plain_name, read_card
 from ..errors import CardError, close_matches
 from ..input_form import InputForm
 
@@ -45,9 +44,9 @@ def card_at(path: Path) -> Card:
         return read_card(path)
     sidecar = path.with_suffix(".toml")
     if path.suffix == ".keras":
-        return read_card(sidecar) if sidecar.exists() else _card_of_keras_file(path)
+        return _card_beside(path, sidecar) if sidecar.exists() else _card_of_keras_file(path)
     if path.suffix == ".safetensors" and sidecar.exists():
-        return read_card(sidecar)
+        return _card_beside(path, sidecar)
     if path.suffix == ".safetensors":
         what = f"{path} holds weights only."
         raise CardError(
@@ -55,6 +54,15 @@ def card_at(path: Path) -> Card:
         )
     what = f"{path} is not a form of network that zoo reads."
     raise CardError(what, expected="a run folder, .keras, .safetensors with a card, or a card (.toml)")
+
+
+def _card_beside(path: Path, sidecar: Path) -> Card:
+    try:
+        return read_card(sidecar)
+    except CardError as reason:
+        what = f"{sidecar.name} was read as the card of {path.name}, since it lies beside it, and is none. {reason}"
+        fix = f"If it is another file, such as a recipe, rename it; if it is the card of {path.name}, mend it."
+        raise CardError(what, fix=fix) from None
 
 
 def exists(path: Path) -> bool:
@@ -92,7 +100,7 @@ def _card_of_keras_file(path: Path) -> Card:
         )
     shape, dtype = shapes[0]
     return Card(
-        name=re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).strip("-") or "network",
+        name=plain_name(path.stem),
         tag="",
         builder=KERAS_FILE,
         task="classification",
