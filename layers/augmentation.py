@@ -53,7 +53,8 @@ def augmentation(spec: str | Sequence[Mapping[str, Any]]) -> list[keras.layers.L
         The layers, in order; they are random only in training.
 
     Raises:
-        RecipeError: if Keras has no such layer, or it does not take the arguments.
+        RecipeError: if it is not one of Keras's layers that change raw pixels and keep to their range, or does not take
+            the arguments.
 
     Example:
         >>> [type(layer).__name__ for layer in augmentation("light")]
@@ -71,8 +72,10 @@ def _layer(arguments: dict[str, Any]) -> keras.layers.Layer:
     name = str(arguments.pop("name", ""))
     random = [n for n in dir(keras.layers) if n.startswith("Random") or n in ("AugMix", "RandAugment")]
     if name not in random:
-        what = f"Keras has no augmentation layer '{name}'."
-        raise RecipeError(what, fix=close_matches(name, random))
+        near = close_matches(name, random)
+        what = f"zoo does not augment with a layer '{name}'."
+        expected = f"one of these layers of Keras, which work on raw pixels: {', '.join(random)}"
+        raise RecipeError(what, expected=expected, fix=near if near.startswith("Did") else None)
     made = getattr(keras.layers, name)
     known = [p for p in inspect.signature(made.__init__).parameters if p not in ("self", "kwargs", "seed")]
     for argument in arguments:

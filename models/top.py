@@ -75,9 +75,15 @@ def require_rate(argument: str, value: float) -> None:
         raise CardError(what, expected="a rate from 0 to below 1", received=repr(value))
 
 
+def activations() -> list[str]:
+    """The names of Keras's activations."""
+    left_out = ("get", "serialize", "deserialize")
+    return [n for n in dir(keras.activations) if n.islower() and not n.startswith("_") and n not in left_out]
+
+
 def require_activation(name: str) -> None:
     """Raises ``CardError`` unless Keras has an activation of that name."""
-    known = [n for n in dir(keras.activations) if n.islower() and not n.startswith("_")]
-    if name not in known or name in ("get", "serialize", "deserialize"):
+    known = activations()
+    if name not in known:
         what = "The network's activation is not known to Keras."
         raise CardError(what, received=repr(name), fix=close_matches(str(name), known))

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from .errors import SurgeryError, close_matches
+from .models.top import activations
 from .seeds import derive
 
 #: Activations that He initialization suits: ReLU and its variants. LeCun's suits SELU, Glorot's the rest.
@@ -28,8 +29,7 @@ def check_top(classes: int, hidden: Sequence[int], activation: str, dropout: flo
         keras.activations.get(activation)
     except (ValueError, TypeError):
         what = f"Keras has no activation '{activation}'."
-        names = [n for n in dir(keras.activations) if n.islower() and not n.startswith("_")]
-        raise SurgeryError(what, fix=close_matches(str(activation), names)) from None
+        raise SurgeryError(what, fix=close_matches(str(activation), activations())) from None
 
 
 def with_top(

@@ -48,8 +48,12 @@ def test_lists_of_keras_layers():
     ("spec", "message"),
     [
         ("ligth", r"There is no augmentation 'ligth'\..*light"),
-        ([{"name": "RandomFlp"}], r"Keras has no augmentation layer 'RandomFlp'\..*RandomFlip"),
-        ([{"name": "Dense", "units": 3}], "Keras has no augmentation layer 'Dense'"),
+        ([{"name": "RandomFlp"}], r"zoo does not augment with a layer 'RandomFlp'\..* Did you mean 'RandomFlip'"),
+        (
+            [{"name": "GaussianNoise", "stddev": 3.0}],
+            r"'GaussianNoise'\. Expected one of these layers of Keras, which work on raw pixels: AugMix, RandAugment, "
+            r"RandomBrightness, .*RandomZoom\.$",
+        ),
         ([{"name": "RandomFlip", "modus": "horizontal"}], r"'RandomFlip' has no argument 'modus'\..*mode"),
         ([{"name": "RandomFlip", "mode": "sideways"}], r"no such mode. Expected .*vertical; received sideways"),
         ([{"name": "RandomRotation"}], "'RandomRotation' refuses its arguments"),
