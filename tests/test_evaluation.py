@@ -297,3 +297,13 @@ def test_the_columns_of_a_runs_recipe_hold_for_other_tables_and_not_for_what_has
     assert kept.feature_columns == ("wide", "high", "deep")
     dropped = resolve(None, "digits", run.recipe, Options()).data
     assert (dropped.feature_columns, dropped.label_column) == ((), ())
+
+
+def test_reading_many_files_is_told(run: zoo.Run, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Progress, "EVERY", 0)
+    files = sorted((folder / "south-east").iterdir())
+    for use, data in ((zoo.evaluate, folder), (zoo.predict, folder), (zoo.predict, files)):
+        stream = io.StringIO()
+        use(run, data, progress=Progress(stream), skip_bad=True)
+        total = len(files) if data is files else 61
+        assert f"  reading: {total}/{total} files\n" in said(stream)

@@ -2,8 +2,8 @@
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from . import engine
-from .data import BadFile, Dataset, InputForm, TakenColumns, Target, is_table, open_data, read_images
+from .data import BadFile, Dataset, InputForm, Target, is_table, open_data, read_images
 from .data.files import NothingReadable, left_out, nothing_readable
 from .data.targets import NoTargets
 from .errors import DataError, close_matches
 from .finetuning import figures_of, reader
-from .preparation import open_part
 from .progress import Progress
+from .recipe import DataPart
 from .run import Run
 
 
@@ -49,7 +49,7 @@ def evaluate(
     """
     progress = progress or Progress()
     run = run if isinstance(run, Run) else Run(run)
-    opened = _opened_like(run, data, skip_bad)
+    opened = _opened_like(run, data, skip_bad, progress)
     if opened.skipped and not (skip_bad or isinstance(data, Dataset)):
         progress.line("files that cannot be read are left out, as the run's recipe says (skip_bad = true)")
     for note in opened.notes:
@@ -82,20 +82,32 @@ def _own_digest(run: Run) -> str:
     return tomllib.loads((run.folder / "recipe.lock").read_text(encoding="utf-8"))["data"]["digest"]
 
 
-def _opened_like(run: Run, data: Any, skip_bad: bool) -> Dataset:
+def _opened_like(run: Run, data: Any, skip_bad: bool, progress: Progress) -> Dataset:
     """Opens data as the run opened its own: the same columns and the same kind of target."""
     if isinstance(data, Dataset):
         return data
     part = run.recipe.data
     kind = {"classification": "classes", "labels": "labels", "regression": "numbers"}[run.card.task]
-    asked = replace(part, target=kind, skip_bad=skip_bad or part.skip_bad)
-    named = isinstance(data, (str, os.PathLike))
-    if not (named and is_table(data)):
-        asked = replace(asked, **vars(TakenColumns()))
+    columns = _input_columns(part, data)
+    if columns:
+        columns["label_column"] = list(part.label_column) or None
     try:
-        return open_part(replace(asked, path=os.fspath(data))) if named else open_part(asked, data)
+        skip_bad = skip_bad or part.skip_bad
+        return open_data(data, target=kind, skip_bad=skip_bad, step=_reading(progress), **columns)
     except NoTargets as error:
-        raise _nothing_to_compare(os.fspath(data) if named else "arrays") from error
+        raise _nothing_to_compare(os.fspath(data) if isinstance(data, (str, os.PathLike)) else "arrays") from error
+
+
+def _input_columns(part: DataPart, data: Any) -> dict[str, Any]:
+    """The columns that the run took its examples from, for :func:`open_data`; none where the data is no table."""
+    if not isinstance(data, (str, os.PathLike)) or not is_table(data):
+        return {}
+    features = list(part.feature_columns) or None
+    return {"path_column": part.path_column, "text_column": part.text_column, "feature_columns": features}
+
+
+def _reading(progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress.step("reading", done, total, "files")
 
 
 def _nothing_to_compare(source: str) -> DataError:
@@ -194,7 +206,7 @@ def predict(
         what = "At least one class has to be given for each example."
         raise DataError(what, expected="--top 1 or more", received=str(top))
     found: list[Prediction] = []
-    sets, bad = _data_of(run, items, skip_bad)
+    sets, bad = _data_of(run, items, skip_bad, progress)
     for note in left_out(bad):
         progress.line(note)
     for data in sets:
@@ -204,7 +216,7 @@ def predict(
     return found
 
 
-def _data_of(run: Run, items: Any, skip_bad: bool) -> tuple[list[Dataset], list[BadFile]]:
+def _data_of(run: Run, items: Any, skip_bad: bool, progress: Progress) -> tuple[list[Dataset], list[BadFile]]:
     """The items as data sets; files on their own are read together. And what is left out as nothing beside it is good.
 
     Raises:
@@ -217,7 +229,10 @@ def _data_of(run: Run, items: Any, skip_bad: bool) -> tuple[list[Dataset], list[
     for single, group in groupby(items, _is_single_file):
         for item in [[Path(file) for file in group]] if single else group:
             try:
-                sets.append(read_images(item, skip_bad=skip_bad) if single else _opened_item(run, item, skip_bad))
+                if single:
+                    sets.append(read_images(item, skip_bad=skip_bad, step=_reading(progress)))
+                else:
+                    sets.append(_opened_item(run, item, skip_bad, progress))
             except NothingReadable as error:
                 if not skip_bad or len(items) == 1:
                     raise
@@ -228,16 +243,12 @@ def _data_of(run: Run, items: Any, skip_bad: bool) -> tuple[list[Dataset], list[
     return sets, bad
 
 
-def _opened_item(run: Run, item: Any, skip_bad: bool) -> Dataset:
+def _opened_item(run: Run, item: Any, skip_bad: bool, progress: Progress) -> Dataset:
     """One item, unlabelled; of a table the columns that the run took."""
     if isinstance(item, Dataset):
         return item
-    if not isinstance(item, (str, os.PathLike)):
-        return open_data(item, target="none")
-    part = run.recipe.data
-    columns: dict[str, Any] = {"path_column": part.path_column, "text_column": part.text_column}
-    columns["feature_columns"] = list(part.feature_columns) or None
-    return open_data(item, target="none", skip_bad=skip_bad, **(columns if is_table(item) else {}))
+    columns = _input_columns(run.recipe.data, item)
+    return open_data(item, target="none", skip_bad=skip_bad, step=_reading(progress), **columns)
 
 
 def _is_single_file(item: Any) -> bool:

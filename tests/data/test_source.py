@@ -161,3 +161,13 @@ def test_a_missing_file_is_told_near_names_only(tmp_path):
     with pytest.raises(DataError) as caught:
         open_data(tmp_path / "xyzzy")
     assert str(caught.value) == f"There is no file or folder '{tmp_path / 'xyzzy'}'."
+
+
+@pytest.mark.parametrize(("source", "total"), [("pics", 5), ("t.csv", 2)])
+def test_step_is_told_of_every_file_that_is_read(tmp_path, source, total):
+    for i in range(5):
+        picture(tmp_path / "pics" / f"{i}.png", i)
+    (tmp_path / "t.csv").write_text("file\npics/3.png\npics/4.png\n")
+    told = []
+    open_data(tmp_path / source, step=lambda *how_far: told.append(how_far))
+    assert told == [(done, total) for done in range(1, total + 1)]

@@ -1,7 +1,7 @@
 """Decoded images, kept in memory while they fit."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,6 +11,8 @@ from zoo.data.dataset import InputForm
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Step = Callable[[int, int], None]
+"""Told how many are done, and of how many."""
 BUDGET = 2**30
 """Bytes of decoded images that one data set keeps."""
 
@@ -53,13 +55,22 @@ class Decoded:
             self._kept[form, index] = kept
 
 
-def parallel(work: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    """The results in the order of the items, by a thread for each core."""
+def parallel(work: Callable[[In], Out], items: Sequence[In], step: Step | None = None) -> list[Out]:
+    """The results in the order of the items, by a thread for each core; ``step`` is told how far it is."""
     workers = min(len(items), os.cpu_count() or 1)
     if workers < 2:
-        return [work(item) for item in items]
+        return _collected(map(work, items), len(items), step)
     pool = ThreadPoolExecutor(workers)
     try:
-        return list(pool.map(work, items))
+        return _collected(pool.map(work, items), len(items), step)
     finally:  # after an error or an interrupt, what has not begun is not begun
         pool.shutdown(cancel_futures=True)
+
+
+def _collected(results: Iterable[Out], total: int, step: Step | None) -> list[Out]:
+    collected = []
+    for result in results:
+        collected.append(result)
+        if step:
+            step(len(collected), total)
+    return collected

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.data.dataset import BadFile, Dataset, InputForm, Side, Target
-from zoo.data.decoded import Decoded, parallel
+from zoo.data.decoded import Decoded, Step, parallel
 from zoo.data.decoding import ACCEPTED, UnreadableImage, decode, decode_and_tell, strict_pillow
 from zoo.data.images import fit_image, read_bytes
 from zoo.data.targets import no_target
@@ -53,10 +53,10 @@ def shown_name(path: Path | str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def examine(paths: Sequence[Path]) -> list[Seen | BadFile]:
+def examine(paths: Sequence[Path], step: Step | None = None) -> list[Seen | BadFile]:
     """Read and decode every file once, by a thread for each core; the results are in the order of the paths."""
     with strict_pillow():
-        return parallel(_examine, paths)
+        return parallel(_examine, paths, step)
 
 
 def _examine(path: Path) -> Seen | BadFile:
@@ -69,7 +69,7 @@ def _examine(path: Path) -> Seen | BadFile:
 
 
 def readable(
-    source: str, entries: Sequence[ImageEntry], *, skip_bad: bool
+    source: str, entries: Sequence[ImageEntry], *, skip_bad: bool, step: Step | None = None
 ) -> tuple[list[ImageEntry], list[Seen], list[BadFile]]:
     """Read every file once; stop with a list of the bad ones, or leave them out.
 
@@ -77,6 +77,7 @@ def readable(
         source: What the user named.
         entries: The files.
         skip_bad: Leave bad files out.
+        step: Told how many files have been read, and of how many.
 
     Returns:
         The entries that are left, what was seen of each, and the bad files.
@@ -85,7 +86,7 @@ def readable(
         DataError: A file cannot be read and ``skip_bad`` is off, or no file can.
     """
     paths = list(dict.fromkeys(entry.path for entry in entries))
-    found = dict(zip(paths, examine(paths), strict=True))
+    found = dict(zip(paths, examine(paths, step), strict=True))
     bad = [BadFile(entry.name, seen.reason) for entry in entries if isinstance(seen := found[entry.path], BadFile)]
     good = [(entry, seen) for entry in entries if isinstance(seen := found[entry.path], Seen)]
     if bad and not good:
@@ -213,12 +214,13 @@ def left_out(skipped: Sequence[BadFile]) -> list[str]:
     return [f"{some} left out: {named}."]
 
 
-def read_images(paths: Sequence[Path], *, skip_bad: bool = False) -> ImageFiles:
+def read_images(paths: Sequence[Path], *, skip_bad: bool = False, step: Step | None = None) -> ImageFiles:
     """Single image files, unlabelled, in the order given.
 
     Args:
         paths: The files; whatever their extension, they are meant as images.
         skip_bad: Leave out files that cannot be read, instead of stopping.
+        step: Told how many files have been read, and of how many.
 
     Returns:
         The images.
@@ -228,5 +230,5 @@ def read_images(paths: Sequence[Path], *, skip_bad: bool = False) -> ImageFiles:
     """
     entries = [ImageEntry(path, shown_name(path)) for path in paths]
     source = entries[0].name if len(entries) == 1 else f"{len(entries)} files"
-    entries, seen, bad = readable(source, entries, skip_bad=skip_bad)
+    entries, seen, bad = readable(source, entries, skip_bad=skip_bad, step=step)
     return ImageFiles(source, entries, seen, no_target(len(entries)), skipped=bad)

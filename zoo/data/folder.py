@@ -9,6 +9,7 @@ from stat import S_ISREG
 import numpy as np
 
 from zoo.data.dataset import Side
+from zoo.data.decoded import Step
 from zoo.data.decoding import image_format
 from zoo.data.files import EXTENSIONS, ImageEntry, ImageFiles, readable, shown_name
 from zoo.data.targets import NoTargets, find_target, no_target
@@ -21,7 +22,9 @@ IGNORED = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "ico
 _UNSUPPORTED = frozenset(("TIFF", "HEIC", "AVIF"))
 
 
-def read_folder(path: str | Path, *, skip_bad: bool = False, target: str = "auto") -> ImageFiles:
+def read_folder(
+    path: str | Path, *, skip_bad: bool = False, target: str = "auto", step: Step | None = None
+) -> ImageFiles:
     """Read a folder of images.
 
     Folders in it are classes, named by the folder (Unicode NFC) and ordered by code point; folders below a class are
@@ -32,6 +35,7 @@ def read_folder(path: str | Path, *, skip_bad: bool = False, target: str = "auto
         path: The folder.
         skip_bad: Leave out files that cannot be read, instead of stopping.
         target: ``auto`` or ``classes``; ``none`` takes all images below the folder as unlabelled.
+        step: Told how many files have been read, and of how many.
 
     Returns:
         The images, in the order of their names.
@@ -49,7 +53,7 @@ def read_folder(path: str | Path, *, skip_bad: bool = False, target: str = "auto
         what = f"The folder '{path}' holds no images."
         raise DataError(what, expected="images, or a folder of images for each class", received=" ".join(notes) or None)
     _check_classes(root, entries, folders, notes)
-    entries, seen, bad = readable(str(path), entries, skip_bad=skip_bad)
+    entries, seen, bad = readable(str(path), entries, skip_bad=skip_bad, step=step)
     if bad:
         _check_classes(root, entries, folders, [])
     given: list[Side | None] = [entry.side for entry in entries]

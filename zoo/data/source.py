@@ -12,6 +12,7 @@ import numpy as np
 from zoo.data.arrays import ArrayData
 from zoo.data.csv_file import is_table
 from zoo.data.dataset import Dataset
+from zoo.data.decoded import Step
 from zoo.data.decoding import UnreadableImage, image_format
 from zoo.data.folder import read_folder
 from zoo.data.images import read_bytes
@@ -36,6 +37,7 @@ def open_data(
     path_column: str | None = None,
     text_column: str | None = None,
     feature_columns: Sequence[str] | None = None,
+    step: Step | None = None,
 ) -> Dataset:
     """Open a data set, whatever it is kept in.
 
@@ -50,6 +52,7 @@ def open_data(
         path_column: The column of a CSV that holds image paths, relative to the CSV's folder.
         text_column: The column of a CSV that holds texts.
         feature_columns: The columns of a CSV that hold numeric features.
+        step: Told how many image files have been read, and of how many: ``step(done, total)``.
 
     Returns:
         The data set, every file of which has been read once.
@@ -80,12 +83,12 @@ def open_data(
         raise _missing(path)
     if path.is_dir():
         _no_columns(columns, "a folder")
-        return read_folder(path, skip_bad=skip_bad, target=target)
+        return read_folder(path, skip_bad=skip_bad, target=target, step=step)
     if path.suffix.lower() == ".npz":
         _no_columns(columns, "an .npz")
         return read_npz(path, target=target)
     if is_table(path):
-        return read_table(path, skip_bad=skip_bad, target=target, **columns)
+        return read_table(path, skip_bad=skip_bad, target=target, step=step, **columns)
     what = f"'{path}' is not a kind of data that can be read."
     raise DataError(what, expected="a folder, a .csv, an .npz, or a built-in name", received=_looks(path))
 

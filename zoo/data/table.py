@@ -11,6 +11,7 @@ import numpy as np
 from zoo.data.arrays import ArrayData
 from zoo.data.csv_file import Table, read_csv
 from zoo.data.dataset import Dataset, Kind, TakenColumns
+from zoo.data.decoded import Step
 from zoo.data.files import EXTENSIONS, ImageEntry, ImageFiles, readable
 from zoo.data.naming import naming
 from zoo.data.targets import find_target
@@ -62,6 +63,7 @@ def read_table(
     path_column: str | None = None,
     text_column: str | None = None,
     feature_columns: Sequence[str] | None = None,
+    step: Step | None = None,
 ) -> Dataset:
     """Read a CSV of image paths, of numeric features, or of texts, with or without targets.
 
@@ -77,6 +79,7 @@ def read_table(
         path_column: The column of image paths.
         text_column: The column of texts.
         feature_columns: The columns of features.
+        step: Told how many images have been read, and of how many.
 
     Returns:
         The data set; its notes say what each column was taken for.
@@ -92,7 +95,7 @@ def read_table(
         y, names, asked, notes = _target(table, columns.labels, target)
     notes = [*columns.notes(), *notes]
     if columns.kind == "image":
-        images = _images(table, columns.inputs[0], (y, names, asked), notes, skip_bad)
+        images = _images(table, columns.inputs[0], (y, names, asked), notes, skip_bad, step)
         images.columns = columns.taken()
         return images
     with naming(path):
@@ -107,12 +110,14 @@ def read_table(
     return data
 
 
-def _images(table: Table, column: str, target: tuple, notes: list[str], skip_bad: bool) -> ImageFiles:
+def _images(
+    table: Table, column: str, target: tuple, notes: list[str], skip_bad: bool, step: Step | None
+) -> ImageFiles:
     y, names, asked = target
     folder = table.path.parent
     with naming(table.path):
         entries = [ImageEntry(folder / cell, cell) for cell in table.filled(column)]
-    kept, seen, bad = readable(str(table.path), entries, skip_bad=skip_bad)
+    kept, seen, bad = readable(str(table.path), entries, skip_bad=skip_bad, step=step)
     if y is not None and bad:
         left = {id(entry) for entry in kept}
         y = y[[i for i, entry in enumerate(entries) if id(entry) in left]]
