@@ -17,7 +17,7 @@ $(BIN)/.installed: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing zoo and what it needs into $(VENV) (about a minute) ..."
 	@$(BIN)/python $(PIP) install --upgrade pip
-	@$(BIN)/python $(PIP) install -e ".[dev]"
+	@$(BIN)/python $(PIP) -q install -e ".[dev]"
 	@touch $@
 
 demo: $(BIN)/.installed  ## fine-tune glyphs on real handwriting, 10 labels a class, beside training from scratch

@@ -56,10 +56,10 @@ def _arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.out and len(options.seeds) * len(options.labels) > 1:
         parser.error("--out goes with one seed and one number of labels")
-    for ending, _ in ROWS.values() if options.out else ():
-        folder = options.out.with_name(options.out.name + ending)
-        if folder.exists():
-            sys.exit(f"{folder} exists already. Remove it, or choose another place: make demo OUT=runs/NAME")
+    folders = [options.out.with_name(options.out.name + ending) for ending, _ in ROWS.values()] if options.out else []
+    there = " ".join(str(folder) for folder in folders if folder.exists())
+    if there:
+        sys.exit(f"There are runs already: remove them (rm -r {there}), or say make demo OUT=runs/NAME")
     return options
 
 
@@ -125,7 +125,7 @@ def _say_next(out: Path) -> None:
 next:
   open {out}/report.html                    curves, confusion matrix, worst mistakes
   zoo evaluate {out} digits                 the same figure, from the saved model
-  zoo predict {out} digits                  what it says of each example
+  zoo predict {out} characters:examples=5   what it says of printed characters
   zoo info glyphs --blocks                       what can be frozen
   zoo finetune glyphs YOUR_FOLDER --out runs/mine
 (the command `zoo` is .venv/bin/zoo: `source .venv/bin/activate`)"""

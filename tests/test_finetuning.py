@@ -286,4 +286,4 @@ def test_the_python_block_of_the_readme_runs_as_written(tmp_path: Path, capsys: 
     few = {"limit_per_class": 3, "test": "rest", "freeze": "all", "head_epochs": 2}
     run = zoo.finetune(tmp_path / "network.keras", "digits", out=tmp_path / "api", seed=7, **few)
     assert 0 <= run.metrics["test"]["accuracy"] <= 1
-    assert "computed once an example: block2_pool" in capsys.readouterr().out
+    assert "the frozen trunk gives block2_pool" in capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_the_table_shows_everything(net: keras.Model):
     assert lines[1].split()[-3:] == ["8x8x4", "frozen", "frozen"]
     assert lines[2].split()[-2:] == ["x0.25", "fixed_statistics"]
     assert lines[4].split()[-2:] == ["x1", "-"]
-    assert "parameters learn; computed once an example: block2_pool (4x4x4, 0.2 kB an example)" in lines[5]
+    assert "parameters learn; the frozen trunk gives block2_pool (4x4x4, 0.2 kB an example)" in lines[5]
     assert str(zoo.freeze(net)).endswith("nothing is frozen from the input upwards")
 
 

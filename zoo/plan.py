@@ -96,7 +96,7 @@ class Plan:
             ("block", "layers", "parameters", "share", "output", "rate", "batch norm"), body, right=(1, 2, 3)
         )
         crossing = "; ".join(str(c) for c in self.crossings)
-        below = f"computed once an example: {crossing}" if crossing else "nothing is frozen from the input upwards"
+        below = f"the frozen trunk gives {crossing}" if crossing else "nothing is frozen from the input upwards"
         return f"{table}\n{self.trained:,} of {total:,} parameters learn; {below}"
 
 

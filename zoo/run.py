@@ -35,6 +35,9 @@ class Run:
         if not self.folder.is_dir():
             what = f"There is no run at {self.folder}."
             raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
+        if not (self.folder / "recipe.toml").exists():
+            what = f"{self.folder} is not a run folder."
+            raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
         missing = [
             name for name in (MODEL, METRICS, SPLIT, "card.toml", "recipe.toml") if not (self.folder / name).exists()
         ]

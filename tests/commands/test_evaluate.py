@@ -43,6 +43,9 @@ def test_errors_are_explained(call, tiny, tmp_path):
         f"Error: There is no run at {tmp_path / 'none'}. Expected a folder that zoo finetune wrote (its --out).\n"
     )
     result = call("evaluate", tmp_path, "digits")
+    assert result.stderr.startswith(f"Error: {tmp_path} is not a run folder. Expected a folder that zoo finetune wrote")
+    (tmp_path / "recipe.toml").touch()
+    result = call("evaluate", tmp_path, "digits")
     assert result.stderr.startswith(f"Error: The run at {tmp_path} did not finish, or is not one: model.keras, ")
     result = call("evaluate", tiny, "digitz")
     assert result.exit_code == 1

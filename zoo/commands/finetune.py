@@ -131,6 +131,8 @@ def command(
     MODEL is a name that `zoo list` shows, or a path. DATA is a folder of class folders, a .csv, an .npz, or a built-in
     name: digits, characters. Both may come from --recipe.
 
+    For example: zoo finetune glyphs my_images --limit-per-class 20 --out runs/mine
+
     Two stages by default: a fresh top on frozen layers, then the upper half of the layers with it, more slowly.
     """
     options = {key: value for key, value in flags.items() if value is not None and value != ()}
