@@ -7,13 +7,6 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# In a checkout `layers/` and `models/` lie beside this package; installed, they lie inside it. So a checkout works by
-# itself too, whatever is or is not installed.
-_here = os.path.dirname(__file__)
-_above = os.path.dirname(_here)
-if not os.path.isdir(os.path.join(_here, "layers")) and os.path.isdir(os.path.join(_above, "layers")):
-    __path__.append(_above)
-
 if TYPE_CHECKING:
     from .block import Block, Blocks, blocks
     from .card import Card
@@ -100,6 +93,13 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# In a checkout `layers/` and `models/` lie beside this package; installed, they lie inside it. So a checkout works by
+# itself too, whatever is or is not installed.
+_here = os.path.dirname(__file__)
+_above = os.path.dirname(_here)
+if not os.path.isdir(os.path.join(_here, "layers")) and os.path.isdir(os.path.join(_above, "layers")):
+    __path__.append(_above)
 
 
 def __getattr__(name: str) -> Any:
