@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "?"))
 """What stands for a missing number; in texts, paths and labels only the empty cell is missing."""
 
 
-def is_table(path: str | Path) -> bool:
+def is_table(path: str | os.PathLike[str]) -> bool:
     """Whether a path is read as a table: by its ending, whatever its case.
 
     Example:
