@@ -87,7 +87,8 @@ def finetune(
     progress = progress or Progress()
     if isinstance(loss, str):
         options["loss"], loss = loss, None
-    ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, options=options_of(options))
+    given = options_of(options)
+    ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, options=given, progress=progress)
     for line in ready.lines():
         progress.line(line)
     job = _job(ready, callbacks, progress)

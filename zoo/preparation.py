@@ -1,7 +1,7 @@
 """Everything a run decides before it computes anything: data, network, plans. ``--dry-run`` prints it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from .layers import augmentation, optimizer
 from .objective import Objective, example_weights, objective
 from .options import Options, with_options
 from .plan import Plan
+from .progress import Progress
 from .recipe import DataPart, ModelPart, Recipe, StagePart, read_recipe
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
@@ -43,7 +44,8 @@ class Preparation:
     def _data_lines(self) -> list[str]:
         s, target = self.split, self.data.target
         sides = ", ".join(f"{len(getattr(s, n))} {n}" for n in ("train", "val", "test", "unused") if len(getattr(s, n)))
-        what = f"{target.size} {target.kind}"
+        kinds = {"numbers": "number(s) to predict"}
+        what = f"{target.size} {kinds.get(target.kind, target.kind)}"
         return [
             f"data: {self.data.source}: {len(self.data)} examples, {what}; {sides}",
             *(f"  {n}" for n in self.notes),
@@ -113,8 +115,8 @@ def _part_of(part: DataPart, data: Any) -> DataPart:
     return part if table else replace(part, **vars(TakenColumns()))
 
 
-def open_part(part: DataPart, data: Any = None) -> Dataset:
-    """Opens the data of a recipe; ``data`` is given where it is in memory already."""
+def open_part(part: DataPart, data: Any = None, step: Callable[[int, int], None] | None = None) -> Dataset:
+    """Opens the data of a recipe; ``data`` is given where it is in memory already, ``step`` is told of files read."""
     return open_data(
         part.path if data is None else data,
         skip_bad=part.skip_bad,
@@ -123,6 +125,7 @@ def open_part(part: DataPart, data: Any = None) -> Dataset:
         path_column=part.path_column,
         text_column=part.text_column,
         feature_columns=list(part.feature_columns) or None,
+        step=step,
     )
 
 
@@ -134,6 +137,7 @@ def prepared(
     plan: Plan | None = None,
     loss: Any = None,
     options: Options | None = None,
+    progress: Progress | None = None,
 ) -> Preparation:
     """Decides everything that a run does; nothing is trained or written.
 
@@ -144,6 +148,7 @@ def prepared(
         plan: The user's own plan, for a model of their own: one stage.
         loss: The user's own Keras loss.
         options: Flags; they win over the recipe.
+        progress: Told how far reading a folder is.
 
     Returns:
         The preparation.
@@ -160,7 +165,8 @@ def prepared(
         check_own(resolved, given, plan)
     device = prepare(resolved.compute.device, resolved.compute.threads)
     resolved = replace(resolved, compute=replace(resolved.compute, threads=device.threads, engine="keras"))
-    examples = open_part(resolved.data, None if isinstance(data, (str, os.PathLike)) else data)
+    step = (lambda done, total: progress.step("reading", done, total, "files")) if progress else None
+    examples = open_part(resolved.data, None if isinstance(data, (str, os.PathLike)) else data, step)
     if examples.columns:
         resolved = replace(resolved, data=replace(resolved.data, **vars(examples.columns)))
     sides = split(
@@ -181,7 +187,14 @@ def prepared(
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
-    notes = (*examples.notes, *sides.notes, *_stopping_notes(stages, sides), *idle_options(given, stages, plans))
+    shrunk = _resizing_notes(examples, card.input)
+    notes = (
+        *examples.notes,
+        *sides.notes,
+        *shrunk,
+        *_stopping_notes(stages, sides),
+        *idle_options(given, stages, plans),
+    )
     return Preparation(
         replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, notes
     )
@@ -209,6 +222,16 @@ def _rate(stage: StagePart) -> str:
         return str(stage.optimizer["learning_rate"])
     spec = dict(stage.optimizer)
     return f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
+
+
+def _resizing_notes(data: Dataset, form: InputForm) -> list[str]:
+    """What becomes of images that are not stored as the network takes them."""
+    native = data.native_shape()
+    if data.kind != "image" or form.kind != "image" or native == form.shape:
+        return []
+    stored = "several sizes" if native is None else "x".join(map(str, native))
+    taken = "x".join(map(str, form.shape))
+    return [f"the images ({stored}) become {taken}, as the network takes them ({form.resample}, {form.fit})"]
 
 
 def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:

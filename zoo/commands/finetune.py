@@ -152,7 +152,7 @@ def command(
         from ..preparation import prepared
     progress = Progress(quiet=quiet)
     if dry_run or out is None:
-        ready = prepared(model, data, recipe=recipe, options=Options(**options))
+        ready = prepared(model, data, recipe=recipe, options=Options(**options), progress=progress)
         click.echo("\n".join([*ready.lines(), "nothing was trained or written (--dry-run)"]))
         return
     run = finetune(model, data, out=out, recipe=recipe, progress=progress, **options)
