@@ -308,7 +308,6 @@ def wheel(tmp_path_factory) -> Path:
     return next(out.glob("*.whl"))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="builds without fetching setuptools")
 def test_the_wheel_holds_zoo_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

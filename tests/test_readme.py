@@ -11,7 +11,7 @@ from zoo.commands import zoo
 
 README = Path(__file__).parents[1] / "README.md"
 #: What runs elsewhere: the two commands are what CI and the demo's own test run; pip would change the environment.
-ELSEWHERE = ("make ", "pip ")
+ELSEWHERE = ("make ", "pip ", "source ")
 
 
 def _blocks() -> list[tuple[str, str]]:
