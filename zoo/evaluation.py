@@ -15,7 +15,7 @@ from .data import BadFile, Dataset, InputForm, Target, is_table, open_data, read
 from .data.files import NothingReadable, left_out, nothing_readable
 from .data.targets import NoTargets
 from .errors import DataError, close_matches
-from .finetuning import figures_of, reader
+from .measurement import figures_of, reader
 from .progress import Progress
 from .recipe import DataPart
 from .run import Run

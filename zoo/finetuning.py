@@ -1,6 +1,5 @@
 """The main job: from a network and data to a run folder."""
 
-import math
 import os
 import re
 import time
@@ -14,20 +13,18 @@ import keras
 import numpy as np
 import tomli_w
 
-from . import engine
 from .atomic import completed, write_text
 from .card import KERAS_FILE, BlockPattern, Card, WeightsFile, card_text
 from .checkpoint import save as save_checkpoint
 from .checkpoint import weights_digest
 from .copying import copy_state
-from .data import DECODER, Dataset
+from .data import DECODER
 from .device import out_of_memory
 from .enforcement import restore_switches, trainable_switches
 from .errors import RecipeError, close_matches
 from .graph import flat
-from .input_form import InputForm
 from .lock import lock_table
-from .metrics import measure
+from .measurement import figures_of, headline, headline_figures, reader
 from .objective import example_weights
 from .options import Options
 from .plan import Plan
@@ -173,11 +170,6 @@ def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], prog
     )
 
 
-def reader(data: Dataset, indices: np.ndarray, form: InputForm) -> engine.Read:
-    """Reads some of a data set's examples, counted from 0, as a network takes them."""
-    return lambda positions: data.batch(indices[positions], form)
-
-
 def _stage_line(result: StageResult) -> str:
     row = result.history[result.kept - 1]
     keys = [k for k in row if k not in ("stage", "epoch", "learning_rate", "seconds")]
@@ -197,35 +189,6 @@ def _measured(ready: Preparation, progress: Progress) -> dict[str, Any]:
         if len(indices):
             found[side] = figures_of(ready.network, ready.data, indices, ready.form, progress)
     return found
-
-
-def figures_of(
-    network: keras.Model, data: Dataset, indices: np.ndarray, form: InputForm, progress: Progress
-) -> dict[str, Any]:
-    """The figures of a network on some examples of a data set."""
-    step = lambda done, total: progress.step("evaluating", done, total, "examples")  # noqa: E731
-    results = engine.outputs(network, reader(data, indices, form), len(indices), step=step)[0]
-    names = [data.name_of(int(i)) for i in indices]
-    return measure(data.target, data.target.values[indices], results, names=names)
-
-
-def headline_figures(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a side that are single numbers worth quoting; those that are undefined are left out."""
-    keys = ("examples", "loss", "accuracy", "balanced_accuracy", "micro_f1", "mae", "rmse", "r2")
-    return {key: figures[key] for key in keys if figures.get(key) is not None and math.isfinite(figures[key])}
-
-
-def headline(metrics: dict[str, Any], side: str = "test") -> str:
-    """One line on how good a result is."""
-    figures = metrics.get(side)
-    if not figures:
-        return f"no {side} examples"
-    for key in ("accuracy", "micro_f1", "rmse"):
-        if key in figures:
-            value = figures[key]
-            shown = "undefined" if value is None else f"{value:.4f}"
-            return f"{side} {key.replace('_', ' ')} {shown} on {figures['examples']} examples"
-    return f"{side} loss {figures['loss']:.4f} on {figures['examples']} examples"
 
 
 def _finish(

@@ -25,7 +25,7 @@ def command(run: Path, data: str, as_json: bool, skip_bad: bool, quiet: bool) ->
 
     with quietly():
         from ..evaluation import evaluate
-        from ..finetuning import headline
+        from ..measurement import headline
         from ..metrics import table
     figures = evaluate(opened, data, progress=Progress(quiet=quiet), skip_bad=skip_bad)
     if as_json:

@@ -159,6 +159,6 @@ def command(
     if as_json:
         click.echo(json.dumps(run.metrics, ensure_ascii=False))
         return
-    from ..finetuning import headline
+    from ..measurement import headline
 
     click.echo(headline(run.metrics) if quiet else f"next: zoo predict {out} FILES...   or   zoo evaluate {out} DATA")
