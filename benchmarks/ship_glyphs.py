@@ -21,9 +21,12 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare, and replace nothing")
     options = parser.parse_args()
 
-    from zoo.formats.safetensors import save_weights
-    from zoo.run import Run
-    from zoo.sources.path import digest_of
+    from zoo.commands.starting import quietly
+
+    with quietly():
+        from zoo.formats.safetensors import save_weights
+        from zoo.run import Run
+        from zoo.sources.path import digest_of
 
     run = Run(options.run)
     if options.check:
@@ -31,7 +34,12 @@ def main() -> None:
             fresh = Path(aside) / "weights.safetensors"
             save_weights(run.model, fresh)
             same = digest_of(fresh) == digest_of(SHELF / f"{NAME}.safetensors")
-        sys.exit(0 if same else "The run's weights are not the shipped ones.")
+        if not same:
+            sys.exit(
+                "The run's weights are not the shipped ones: other threads, processor or versions change the last bits."
+            )
+        print("the run's weights are the shipped ones, byte for byte")
+        return
     save_weights(run.model, SHELF / f"{NAME}.safetensors")
     (SHELF / f"{NAME}.toml").write_text(_card(run), encoding="utf-8")
     print(f"{NAME}: {(SHELF / f'{NAME}.safetensors').stat().st_size:,} bytes")
