@@ -1,10 +1,15 @@
 """Keras's optimizers by name, with a rate for each variable."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from zoo.errors import RecipeError
+from zoo.errors import PlanError, RecipeError
 from zoo.layers import by_variable, optimizer
 from zoo.layers.optimizers import names
 
@@ -53,30 +58,175 @@ def test_multipliers_of_one_change_nothing():
     assert by_variable(plain, [1.0, 1.0]) is plain
 
 
-@pytest.mark.parametrize("name", sorted(set(names()) - {"ftrl"}))
-def test_every_optimizer_moves_by_the_multiple(name: str):
-    """One step on three like variables: the second at a tenth of the rate, weight decay included; the third at none."""
-    arguments = {"learning_rate": 0.01, "weight_decay": 0.1}
-    start = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
-    gradient = keras.ops.convert_to_tensor(np.random.default_rng(1).normal(size=(4, 3)).astype("float32"))
+# A multiple of the plain step
 
-    def stepped(made: keras.optimizers.Optimizer) -> list[np.ndarray]:
-        variables = [keras.Variable(start, name=f"v{i}") for i in range(3)]
+#: Three blocks of a kernel and a bias each, at three rates.
+RATES = (0.25, 0.25, 0.5, 0.5, 1.0, 1.0)
+SCALING = sorted(set(names()) - {"ftrl"})
+#: Their step follows from the values that they have reached, so that after the first step another rate is another way.
+BY_VALUE = {"adafactor", "lamb"}
+
+Gradient = Callable[[int, int, np.ndarray], np.ndarray]
+
+
+def starts() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=shape).astype("float32") for shape in [(4, 3), (3,)] * 3]
+
+
+def given_gradients(step: int, i: int, value: np.ndarray) -> np.ndarray:
+    """Gradients of very different sizes that do not depend on the values."""
+    return np.random.default_rng([step, i]).normal(0, 10.0 ** (i % 3 - 1), value.shape).astype("float32")
+
+
+def moved(made: keras.optimizers.Optimizer, steps: int = 1, gradient: Gradient = given_gradients) -> list[np.ndarray]:
+    """How far the six variables move."""
+    variables = [keras.Variable(start, name=f"v{i}") for i, start in enumerate(starts())]
+    made.build(variables)
+    for step in range(steps):
+        made.apply([keras.ops.array(gradient(step, i, v.numpy())) for i, v in enumerate(variables)], variables)
+    return [v.numpy() - start for v, start in zip(variables, starts(), strict=True)]
+
+
+def assert_multiples(plain: list[np.ndarray], scaled: list[np.ndarray], rates: tuple[float, ...] = RATES) -> None:
+    """Each variable has moved by its multiple, but for the last bits of values of about 1."""
+    for one, other, rate in zip(plain, scaled, rates, strict=True):
+        assert np.abs(one).max() > 1e-5, "nothing moved: nothing is shown"
+        np.testing.assert_allclose(other, rate * one, rtol=1e-5, atol=5e-7 * (1 + np.abs(one).max()))
+
+
+CLIPPINGS: dict[str, dict[str, float]] = {
+    "unclipped": {},
+    "clipnorm": {"clipnorm": 0.5},
+    "clipvalue": {"clipvalue": 0.1},
+    "global_clipnorm": {"global_clipnorm": 0.5},
+}
+
+
+@pytest.mark.parametrize("clipping", CLIPPINGS)
+@pytest.mark.parametrize("name", SCALING)
+def test_every_optimizer_moves_by_the_multiple_with_clipping_and_decay(name: str, clipping: str):
+    arguments = {"learning_rate": 0.1, "weight_decay": 0.5, **CLIPPINGS[clipping]}
+    if name == "muon":
+        arguments["adam_weight_decay"] = 0.3
+    plain = moved(optimizer(name, **arguments))
+    assert_multiples(plain, moved(by_variable(optimizer(name, **arguments), RATES)))
+
+
+@pytest.mark.parametrize("change", [{"weight_decay": 0.5}, *(given for given in CLIPPINGS.values() if given)], ids=str)
+def test_clipping_and_decay_change_the_step(change: dict[str, float]):
+    """Else the test above would show nothing of them."""
+    plain, other = moved(optimizer("sgd", learning_rate=0.1)), moved(optimizer("sgd", learning_rate=0.1, **change))
+    assert max(float(np.abs(a - b).max()) for a, b in zip(plain, other, strict=True)) > 0.1
+
+
+MANNERS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "momentum": {"momentum": 0.9, "nesterov": True},
+    "schedule": {
+        "learning_rate": {"name": "ExponentialDecay", "initial_learning_rate": 0.1, "decay_steps": 1, "decay_rate": 0.5}
+    },
+    "average": {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 2},
+    "accumulation": {"gradient_accumulation_steps": 2, "global_clipnorm": 0.5},
+    "loss scale": {"loss_scale_factor": 8.0},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "manner"),
+    [(name, "plain") for name in SCALING if name not in BY_VALUE]
+    + [("sgd", manner) for manner in MANNERS if manner != "plain"]
+    + [
+        (name, manner)
+        for name in ("adam", "schedulefreeadamw")
+        for manner in MANNERS
+        if manner not in ("plain", "momentum")
+    ],
+)
+def test_the_multiple_holds_over_many_steps(name: str, manner: str):
+    """On the same gradients the whole way is the multiple: slots, averages and accumulators go along."""
+    arguments = {"learning_rate": 0.1, "weight_decay": 0.0, **MANNERS[manner]}
+    if name == "muon":
+        arguments["adam_weight_decay"] = 0.0
+    plain = moved(optimizer(name, **arguments), 6)
+    assert_multiples(plain, moved(by_variable(optimizer(name, **arguments), RATES), 6))
+
+
+@pytest.mark.parametrize("name", sorted(BY_VALUE))
+@pytest.mark.parametrize("manner", ["plain", "schedule", "accumulation"])
+def test_a_later_step_from_the_same_state_is_the_multiple_too(name: str, manner: str):
+    """Adafactor bounds its rate by the number of steps: at a high rate all blocks would learn at the bound."""
+    arguments = {"learning_rate": 1.0, "weight_decay": 0.01, **MANNERS[manner]}
+    ends = []
+    for rates in ((1.0,) * 6, RATES):
+        made, goes_on = optimizer(name, **arguments), by_variable(optimizer(name, **arguments), rates)
+        variables = [keras.Variable(start, name=f"v{i}") for i, start in enumerate(starts())]
         made.build(variables)
-        made.apply([gradient] * 3, variables)
-        return [v.numpy() - start for v in variables]
+        for step in range(3 if manner == "accumulation" else 4):
+            made.apply(
+                [keras.ops.array(given_gradients(step, i, v.numpy())) for i, v in enumerate(variables)], variables
+            )
+        before = [v.numpy() for v in variables]
+        goes_on.build(variables)
+        for to, value in zip(goes_on.variables, made.variables, strict=True):
+            to.assign(value)
+        goes_on.apply([keras.ops.array(given_gradients(9, i, v.numpy())) for i, v in enumerate(variables)], variables)
+        ends.append([v.numpy() - old for v, old in zip(variables, before, strict=True)])
+    assert_multiples(*ends)
 
-    plain = stepped(optimizer(name, **arguments))
-    scaled = stepped(by_variable(optimizer(name, **arguments), [1.0, 0.1, 0.0]))
-    np.testing.assert_array_equal(scaled[0], plain[0])
-    np.testing.assert_allclose(scaled[1], 0.1 * plain[1], rtol=1e-2, atol=2e-7)
-    np.testing.assert_array_equal(scaled[2], 0)
-    assert np.abs(plain[1]).max() > 1e-5
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.floats(0.0, 3.0, width=32), min_size=6, max_size=6), st.sampled_from(["sgd", "adamw", "lion", "muon"])
+)
+def test_a_multiple_is_a_rate_of_its_own(rates: list[float], name: str):
+    """Each variable goes the way of a plain optimizer at its multiple of the rate: decay, slots and all."""
+    arguments = {"weight_decay": 0.5, **({"momentum": 0.9} if name == "sgd" else {})}
+    pull: Gradient = lambda step, i, value: (value - i) * (1 + 0.1 * step)  # noqa: E731
+    together = moved(by_variable(optimizer(name, learning_rate=0.05, **arguments), rates), 3, pull)
+    for i, rate in enumerate(rates):
+        alone = moved(optimizer(name, learning_rate=0.05 * rate, **arguments), 3, pull)
+        np.testing.assert_allclose(together[i], alone[i], rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb", "schedulefreeadamw"])
+def test_at_zero_nothing_moves_whatever_comes(name: str):
+    """Bytes equal after 100 steps of weight decay, the last of them on a gradient that is no number."""
+    made = by_variable(optimizer(name, learning_rate=0.1, weight_decay=0.5), [0.0, 1.0])
+    still, moving = (keras.Variable(start, name=f"v{i}") for i, start in enumerate(starts()[:2]))
+    still.assign(-0.0 * still)
+    before = still.numpy().tobytes()
+    made.build([still, moving])
+    for step in range(100):
+        gradients = [given_gradients(step, i, v.numpy()) for i, v in enumerate((still, moving))]
+        if step == 99:
+            gradients[0][:] = np.nan
+        made.apply([keras.ops.array(g) for g in gradients], [still, moving])
+    assert still.numpy().tobytes() == before
+    assert np.abs(moving.numpy() - starts()[1]).max() > 1e-2
+
+
+def test_at_one_a_variable_among_scaled_ones_moves_as_in_plain_keras():
+    for name in ("adamw", "lamb"):
+        arguments = {"learning_rate": 0.1, "weight_decay": 0.5}
+        plain = moved(optimizer(name, **arguments), 3)
+        scaled = moved(by_variable(optimizer(name, **arguments), RATES), 3)
+        np.testing.assert_array_equal(scaled[4], plain[4])
+        np.testing.assert_array_equal(scaled[5], plain[5])
+
+
+def test_other_variables_than_the_multipliers_are_for_are_refused():
+    made = by_variable(optimizer("sgd"), [0.5, 1.0])
+    with pytest.raises(
+        PlanError, match=r"has a multiplier for each variable.*Expected 2 variables; received 1 variables"
+    ):
+        made.build([keras.Variable([1.0])])
 
 
 def test_ftrl_has_one_rate_for_all():
     with pytest.raises(RecipeError, match=r"The optimizer 'ftrl' cannot learn at rates by block"):
         by_variable(optimizer("ftrl"), [1.0, 0.5])
+    assert by_variable(ftrl := optimizer("ftrl"), [1.0, 1.0]) is ftrl
 
 
 def test_a_copy_keeps_the_schedule():
