@@ -174,7 +174,7 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
     """
     if all(m == 1.0 for m in multipliers):
         return plain
-    made = _scaled(type(plain))
+    made = _scaled(type(plain))  # pyright: ignore[reportArgumentType]
     if made is None:
         name = type(plain).__name__.lower()
         what = f"The optimizer '{name}' cannot learn at rates by block: its step does not scale with its rate."
