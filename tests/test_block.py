@@ -8,7 +8,8 @@ import pytest
 import zoo
 from zoo.card import BlockPattern
 from zoo.errors import SurgeryError
-from zoo.graph import flat, operations
+from zoo.flattening import flat
+from zoo.graph import operations
 
 from .networks import NETWORKS, SKIPPING_BLOCKS, small_convnet
 

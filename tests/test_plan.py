@@ -7,7 +7,7 @@ import zoo
 from zoo.card import BlockPattern
 from zoo.enforcement import apply, audit, frozen_digests, multipliers_of, restore_switches, trainable_switches
 from zoo.errors import PlanError, SurgeryError
-from zoo.graph import flat
+from zoo.flattening import flat
 
 from .networks import NETWORKS, SKIPPING_BLOCKS, dense_net, small_convnet, values
 
@@ -75,7 +75,7 @@ def test_batch_norm_counts_among_what_learns_unless_it_is_frozen(net: keras.Mode
         ({"train": []}, "The plan leaves nothing to learn"),
         (
             {"batch_norm": "freeze"},
-            r"'freeze' is not a mode of batch normalization.*frozen \| fixed_statistics \| train",
+            r"'freeze' is not a mode of batch normalization.*frozen \| fixed_statistics \| adapt \| train",
         ),
         (
             {"upto": "block1", "batch_norm": {"block1": "train"}},
@@ -96,10 +96,11 @@ def test_unknown_blocks_name_close_ones(net: keras.Model, argument: dict):
 
 def test_the_table_shows_everything(net: keras.Model):
     lines = str(zoo.freeze(net, upto="block1", layer_decay=0.5, batch_norm="fixed_statistics")).splitlines()
-    assert lines[0].split() == ["block", "layers", "parameters", "share", "output", "rate", "batch", "norm"]
-    assert lines[1].split()[-3:] == ["8x8x4", "frozen", "frozen"]
-    assert lines[2].split()[-2:] == ["x0.25", "fixed_statistics"]
-    assert lines[4].split()[-2:] == ["x1", "-"]
+    header = ["block", "layers", "parameters", "share", "output", "rate", "batch", "norm", "crosses", "above"]
+    assert lines[0].split() == header
+    assert lines[1].split()[-5:] == ["8x8x4", "frozen", "frozen", "0.2", "kB"]
+    assert lines[2].split()[-4:] == ["x0.25", "fixed_statistics", "0.1", "kB"]
+    assert lines[4].split()[-3:] == ["x1", "-", "-"]
     assert "parameters learn; the frozen trunk gives block2_pool (4x4x4, 0.2 kB an example)" in lines[5]
     assert str(zoo.freeze(net)).endswith("nothing is frozen from the input upwards")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo.copying import copy_state
-from zoo.graph import flat
+from zoo.flattening import flat
 from zoo.objective import answering_in_units
 from zoo.precision import in_precision
 

@@ -7,7 +7,8 @@ import pytest
 import zoo
 from zoo.copying import clone
 from zoo.errors import SurgeryError
-from zoo.graph import calls, flat
+from zoo.flattening import flat
+from zoo.graph import calls
 from zoo.surgery import default_cut
 
 from .networks import (

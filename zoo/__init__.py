@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .block import Block, Blocks, blocks
     from .card import Card
     from .data import Dataset, open_data
+    from .editing import insert_layer, replace_layer
     from .errors import (
         CardError,
         DataError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe, read_recipe
     from .run import Run
     from .surgery import drop_above, replace_top, split
+    from .tracing import trace
 
 _HOME = {
     "Block": "block",
@@ -53,12 +55,15 @@ _HOME = {
     "evaluate": "evaluation",
     "finetune": "finetuning",
     "freeze": "plan",
+    "insert_layer": "editing",
     "load": "network",
     "open_data": "data",
     "predict": "evaluation",
     "read_recipe": "recipe",
+    "replace_layer": "editing",
     "replace_top": "surgery",
     "split": "surgery",
+    "trace": "tracing",
 }
 
 __all__ = [
@@ -84,12 +89,15 @@ __all__ = [
     "evaluate",
     "finetune",
     "freeze",
+    "insert_layer",
     "load",
     "open_data",
     "predict",
     "read_recipe",
+    "replace_layer",
     "replace_top",
     "split",
+    "trace",
 ]
 
 __version__ = "0.1.0"

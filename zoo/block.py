@@ -12,9 +12,12 @@ from typing import Any
 
 import keras
 
+from .boundary import shape_text
 from .card import BlockPattern
 from .errors import SurgeryError, close_matches
-from .graph import calls, flat
+from .flattening import flat, is_opaque
+from .graph import calls
+from .naming import free_name
 from .text_table import text_table
 
 TOP = "top"
@@ -25,13 +28,15 @@ class Block:
     """A block: its layers' names from bottom to top, its number of parameters, and the shape that leaves it.
 
     ``parameters`` counts weights, moving statistics included, as Keras's summary does; ``output_shape`` leaves the
-    batch out and is ``None`` where a size is not fixed.
+    batch out and is ``None`` where a size is not fixed; ``opaque`` names those of the layers that are models whose own
+    layers cannot be told apart.
     """
 
     name: str
     layers: tuple[str, ...]
     parameters: int
     output_shape: tuple[int | None, ...]
+    opaque: tuple[str, ...] = ()
 
 
 class Blocks(tuple[Block, ...]):
@@ -61,7 +66,7 @@ class Blocks(tuple[Block, ...]):
                 b.name,
                 len(b.layers),
                 f"{b.parameters:,}",
-                "x".join("?" if n is None else str(n) for n in b.output_shape) or "-",
+                shape_text(b.output_shape),
             )
             for b in self
         ]
@@ -112,6 +117,7 @@ def _block(name: str, operations: list[Any], last: Any) -> Block:
         tuple(op.name for op in operations),
         sum(math.prod(v.shape) for v in variables.values()),
         tuple(last.outputs[0].shape[1:]),
+        tuple(op.name for op in operations if is_opaque(op)),
     )
 
 
@@ -168,15 +174,9 @@ def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
     for name, operations in named:
         if name and name != asked:
             used.add(current)
-            asked, current = name, name if not operations or name in given else _free(name, used)
+            asked, current = name, name if not operations or name in given else free_name(name, used, "-")
         for operation in operations:
             label.setdefault(id(operation), current)
-
-
-def _free(name: str, used: set[str]) -> str:
-    if name not in used:
-        return name
-    return next(f"{name}-{i}" for i in range(2, len(used) + 3) if f"{name}-{i}" not in used)
 
 
 def _segment_name(operations: list[Any]) -> str | None:

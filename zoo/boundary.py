@@ -1,12 +1,13 @@
 """The deepest frozen boundary: below it every example is computed once, above it lies what learns."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from .graph import Runner, calls, is_seed_state, node_of, one_or_list, run, takes_training
+from .graph import Runner, calls, inputs_of, is_seed_state, node_of, one_or_list, outputs_of, run, takes_training
 
 _BYTES = {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1, "bool": 1}
 
@@ -20,8 +21,26 @@ class Crossing:
     bytes: int | None
 
     def __str__(self) -> str:
-        size = "" if self.bytes is None else f", {self.bytes / 1024:.1f} kB an example"
-        return f"{self.layer} ({'x'.join('?' if n is None else str(n) for n in self.shape)}{size})"
+        size = "" if self.bytes is None else f", {size_text([self])} an example"
+        return f"{self.layer} ({shape_text(self.shape)}{size})"
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """A shape for a table: ``8x8x32``, ``?`` for a size that is not fixed, ``-`` for a single number."""
+    return "x".join("?" if n is None else str(n) for n in shape) or "-"
+
+
+def size_text(crossings: Sequence[Crossing]) -> str:
+    """How many tensors cross a boundary, where it is not one, and their size for one example."""
+    if not crossings:
+        return "-"
+    sizes = [crossing.bytes for crossing in crossings]
+    total = "?" if None in sizes else _kilobytes(sum(n for n in sizes if n is not None))
+    return total if len(sizes) == 1 else f"{len(sizes)} tensors, {total}"
+
+
+def _kilobytes(count: int) -> str:
+    return f"{count / 1024:.1f} kB" if count < 1024**2 else f"{count / 1024**2:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -89,7 +108,7 @@ def cut_trunk(graph: keras.Model, edge: Boundary) -> keras.Model:
     A mask crosses as a tensor of its own: one that hung on the masked tensor too would make Keras warn.
     """
     crossing = [keras.ops.copy(t) if getattr(t, "_keras_mask", None) is not None else t for t in edge.tensors]
-    return keras.Model(one_or_list(graph.inputs), one_or_list(crossing), name=f"{graph.name}_trunk")
+    return keras.Model(inputs_of(graph), one_or_list(crossing), name=f"{graph.name}_trunk")
 
 
 def cut_head(graph: keras.Model, edge: Boundary, runner: Runner | None = None) -> keras.Model:
@@ -97,5 +116,5 @@ def cut_head(graph: keras.Model, edge: Boundary, runner: Runner | None = None) -
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=f"crossing{i}") for i, t in enumerate(edge.tensors)]
     values: dict[int, Any] = {id(tensor): new for tensor, new in zip(edge.tensors, inputs, strict=True)}
     run(edge.above, values, runner)
-    outputs = [values[id(tensor)] for tensor in graph.outputs]
-    return keras.Model(one_or_list(inputs), one_or_list(outputs), name=f"{graph.name}_head")
+    outputs = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs_of(graph))
+    return keras.Model(one_or_list(inputs), outputs, name=f"{graph.name}_head")

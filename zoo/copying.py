@@ -2,25 +2,31 @@
 
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
 from .errors import SurgeryError
-from .graph import flat
+from .flattening import flat, known_as
+from .graph import calls, inputs_of, node_of, outputs_of, run
 
 Rebuild = Callable[[keras.layers.Layer], keras.layers.Layer]
 
 
-def rebuilt(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A fresh layer of the same configuration; a ``Lambda``, which has no state and no safe configuration, as it is."""
-    return layer if isinstance(layer, keras.layers.Lambda) else layer.__class__.from_config(layer.get_config())
+def rebuilt(layer: keras.layers.Layer, name: str | None = None) -> keras.layers.Layer:
+    """A fresh layer of the same configuration, under another name if one is given; a ``Lambda``, which has no state and
+    no safe configuration, as it is."""
+    if isinstance(layer, keras.layers.Lambda):
+        return known_as(layer, name or layer.name)
+    config = layer.get_config()
+    return layer.__class__.from_config(config if name is None else {**config, "name": name})
 
 
 def clone(model: keras.Model, rebuild: Rebuild = rebuilt) -> keras.Model:
     """A copy of a network that shares nothing with it, models inside taken apart.
 
     Args:
-        model: A functional or Sequential model.
+        model: A Keras model.
         rebuild: Makes the fresh layer that stands for one of the model's.
 
     Returns:
@@ -30,29 +36,80 @@ def clone(model: keras.Model, rebuild: Rebuild = rebuilt) -> keras.Model:
         SurgeryError: if a layer cannot be rebuilt from its configuration.
     """
     graph = flat(model)
+    copy = Copy(graph, rebuild)
     try:
-        copy = keras.models.clone_model(graph, clone_function=rebuild)
-        copy_state(graph, copy)
+        run(calls(graph), copy.values, copy.call)
+        for layer, fresh in copy.layers():
+            copy_layer(layer, fresh)
     except (NotImplementedError, ValueError, TypeError) as reason:
         what = f"The network '{model.name}' cannot be copied: {str(reason).splitlines()[0]}"
         raise SurgeryError(what, fix="Give its own layers a get_config().") from reason
-    return copy
+    return copy.model(outputs_of(graph))
+
+
+class Copy:
+    """A copy of a flat network in the making: fresh inputs, and a fresh layer for each of its layers.
+
+    ``values`` holds the tensors of the copy by the ``id`` of those that they stand for; :func:`zoo.graph.run` fills it.
+    """
+
+    def __init__(self, graph: keras.Model, rebuild: Rebuild = rebuilt):
+        self.graph = graph
+        self._rebuild = rebuild
+        self._fresh: dict[int, tuple[Any, Any]] = {}
+        self._inputs = [_same_input(tensor) for tensor in graph.inputs]
+        self.values: dict[int, Any] = {
+            id(tensor): fresh for tensor, fresh in zip(graph.inputs, self._inputs, strict=True)
+        }
+
+    def call(self, operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Calls what stands for an operation."""
+        return self.layer(operation)(*args, **kwargs)
+
+    def layer(self, operation: Any) -> Any:
+        """What stands for an operation of the original."""
+        if id(operation) not in self._fresh:
+            layer = isinstance(operation, keras.layers.Layer)  # anything else has no state
+            fresh = self._rebuild(operation) if layer else known_as(operation, operation.name)
+            self._fresh[id(operation)] = (operation, fresh)
+        return self._fresh[id(operation)][1]
+
+    def layers(self) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
+        """The original's layers that were called, each with the fresh one."""
+        return [pair for pair in self._fresh.values() if isinstance(pair[0], keras.layers.Layer)]
+
+    def model(self, outputs: Any) -> keras.Model:
+        """The copy, with some of the original's tensors, in any structure, as its outputs."""
+        of = self.values
+        inputs = keras.tree.map_structure(lambda tensor: of[id(tensor)], inputs_of(self.graph))
+        given = keras.tree.map_structure(lambda tensor: of[id(tensor)], outputs)
+        return keras.Model(inputs, given, name=self.graph.name)
+
+
+def _same_input(tensor: Any) -> Any:
+    """An input of the same name, shape and type."""
+    made = node_of(tensor).operation
+    optional = getattr(made, "optional", False)
+    kind = {"sparse": True} if tensor.sparse else {"ragged": True} if getattr(tensor, "ragged", False) else {}
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=made.name, optional=optional, **kind)
 
 
 def copy_state(source: keras.Model, target: keras.Model) -> None:
-    """Copies everything that layers hold, between two flat networks of the same layers' names.
+    """Copies everything that layers hold, between two flat networks of the same layers' names."""
+    for layer in target.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            copy_layer(source.get_layer(layer.name), layer)
+
+
+def copy_layer(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Copies everything that a layer holds to another one of the same configuration.
 
     That is every variable, and what Keras saves beside them: vocabularies, and constants made of variables.
     """
-    for layer in target.layers:
-        if isinstance(layer, keras.layers.InputLayer):
-            continue  # named anew by Keras where it had no name of its own
-        twin = source.get_layer(layer.name)
-        for to, value in zip(layer.variables, twin.variables, strict=True):
-            to.assign(value)
-        pairs = zip(layer._flatten_layers(), twin._flatten_layers(), strict=True)
-        for to, given in pairs:
-            _copy_beside_variables(given, to)
+    for to, value in zip(target.variables, source.variables, strict=True):
+        to.assign(value)
+    for given, to in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+        _copy_beside_variables(given, to)
 
 
 def copy_preprocessing(source: keras.Model, target: keras.Model) -> None:

@@ -8,12 +8,13 @@ import numpy as np
 
 from .boundary import Boundary, boundary
 from .errors import PlanError
-from .graph import flat, is_seed_state, leaves, operations, takes_training
+from .flattening import flat
+from .graph import is_seed_state, operations, takes_training
 from .plan import Plan, Row, is_batch_norm, leaf_layers, learns
 
 
 def apply(plan: Plan, graph: keras.Model) -> None:
-    """Sets every leaf layer's ``trainable`` as the plan says.
+    """Sets the ``trainable`` of every leaf layer that holds variables as the plan says.
 
     Raises:
         PlanError: if the plan does not cover a layer.
@@ -21,7 +22,8 @@ def apply(plan: Plan, graph: keras.Model) -> None:
     for operation in operations(graph):
         row = plan.row_of(operation.name)
         for leaf in leaf_layers([operation]):
-            leaf.trainable = learns(leaf, row.rate, row.batch_norm)
+            if leaf.variables:
+                leaf.trainable = learns(leaf, row.rate, row.batch_norm)
 
 
 def multipliers_of(plan: Plan, graph: keras.Model) -> dict[int, float]:
@@ -41,6 +43,12 @@ def held_in_inference(plan: Plan, operation: object) -> bool:
         return False
     row = plan.row_of(operation.name)
     return row.frozen or (is_batch_norm(operation) and row.batch_norm != "train")
+
+
+def adapting(plan: Plan, graph: keras.Model) -> list[str]:
+    """The names of the batch normalizations whose statistics are to be re-estimated before training."""
+    found = [op.name for op in operations(graph) if is_batch_norm(op)]
+    return [name for name in found if plan.row_of(name).batch_norm == "adapt"]
 
 
 def edge_of(plan: Plan, graph: keras.Model) -> Boundary:
@@ -97,13 +105,13 @@ def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
 
 
 def trainable_switches(model: keras.Model) -> dict[int, bool]:
-    """What every leaf layer's ``trainable`` says, by the layer's ``id``; to be put back after training."""
-    return {id(leaf): leaf.trainable for layer in flat(model).layers for leaf in leaves(layer)}
+    """What the ``trainable`` of every leaf layer with variables says, by the ``id`` of its first one; to be put back
+    after training."""
+    return {id(leaf.variables[0]): leaf.trainable for leaf in leaf_layers(operations(flat(model))) if leaf.variables}
 
 
 def restore_switches(model: keras.Model, switches: dict[int, bool]) -> None:
     """Puts back what :func:`trainable_switches` gave: a saved result is not frozen behind its user's back."""
-    for layer in flat(model).layers:
-        for leaf in leaves(layer):
-            if id(leaf) in switches:
-                leaf.trainable = switches[id(leaf)]
+    for leaf in leaf_layers(operations(flat(model))):
+        if leaf.variables and id(leaf.variables[0]) in switches:
+            leaf.trainable = switches[id(leaf.variables[0])]

@@ -3,7 +3,7 @@
 Every call has one fixed, padded batch shape, because the last bits of a result depend on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -37,18 +37,33 @@ def outputs(
     Returns:
         One array for each of the network's outputs, ``(count, ...)``.
     """
-    parts: list[list[np.ndarray]] = []
+    parts = list(batches(network, read, count, batch_size=batch_size, step=step))
+    if not parts:
+        return [np.zeros((0, *[n or 0 for n in out.shape[1:]]), "float32") for out in network.outputs]
+    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+
+
+def batches(
+    network: keras.Model,
+    read: Read,
+    count: int,
+    *,
+    batch_size: int = BATCH,
+    step: Callable[[int, int], None] | None = None,
+) -> Iterator[list[np.ndarray]]:
+    """Runs a network in inference, batch by batch; see :func:`outputs`.
+
+    Yields:
+        One array for each of the network's outputs, with the examples of one call.
+    """
     for start in range(0, count, batch_size):
         indices = np.minimum(np.arange(start, start + batch_size), count - 1)
         kept = min(batch_size, count - start)
         with out_of_memory(batch_size, fix="Free memory, or compute on the processor: --device cpu."):
             result = network.predict_on_batch(as_input(read(indices)))
-        parts.append([np.asarray(part)[:kept] for part in keras.tree.flatten(result)])
         if step is not None:
             step(start + kept, count)
-    if not parts:
-        return [np.zeros((0, *[n or 0 for n in out.shape[1:]]), "float32") for out in network.outputs]
-    return [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+        yield [np.asarray(part)[:kept] for part in keras.tree.flatten(result)]
 
 
 def as_input(batch: Any) -> Any:

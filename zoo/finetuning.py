@@ -22,7 +22,7 @@ from .data import DECODER
 from .device import out_of_memory
 from .enforcement import restore_switches, trainable_switches
 from .errors import RecipeError, close_matches
-from .graph import flat
+from .flattening import flat
 from .lock import lock_table
 from .measurement import figures_of, headline, headline_figures, reader
 from .objective import example_weights

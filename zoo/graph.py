@@ -10,77 +10,16 @@ from typing import Any
 
 import keras
 
-from .errors import SurgeryError
-
 #: Runs one operation on its filled-in arguments; the default simply calls it.
 Runner = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
-def flat(model: keras.Model) -> keras.Model:
-    """The same network as one functional model without models inside, sharing every layer with the original.
-
-    Args:
-        model: A functional or Sequential model.
-
-    Returns:
-        The model itself where it is flat already.
-
-    Raises:
-        SurgeryError: if the model is not a graph: subclassed, or not built yet.
-    """
-    graph = as_graph(model)
-    if not any(_is_model(node.operation) for node in calls(graph)):
-        return graph
-    values = {id(tensor): tensor for tensor in graph.inputs}
-    run(calls(graph), values)
-    outputs = _like(model, "outputs", values)
-    _check_names(model, keras.tree.flatten(outputs))
-    return keras.Model(_like(model, "inputs", values), outputs, name=model.name)
-
-
-def _check_names(model: keras.Model, outputs: list[Any]) -> None:
-    """Layers are known by their names: those of models inside must differ too."""
-    names = [op.name for op in {id(n.operation): n.operation for n in _calls_down_to(set(), outputs)}.values()]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        what = f"The network '{model.name}' has several layers called '{twice}', in different models inside it."
-        raise SurgeryError(what, fix="Name them apart where they are made: keras.layers.Dense(..., name=...).")
-
-
-def as_graph(model: keras.Model) -> keras.Model:
-    """A Sequential model as a functional one; a functional model as it is."""
-    if not isinstance(model, keras.Model):
-        what = "This is not a network."
-        raise SurgeryError(what, expected="a keras.Model", received=type(model).__name__)
-    if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
-        kind = "a Sequential model that is not built" if isinstance(model, keras.Sequential) else "a subclassed model"
-        what = f"The layers of '{model.name}' cannot be told apart."
-        fix = "Give it an Input, or build it as a functional model: keras.Model(inputs, outputs)."
-        raise SurgeryError(what, expected="a functional or Sequential model", received=kind, fix=fix)
-    if isinstance(model, keras.Sequential):
-        return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    return model
-
-
-def _is_model(operation: Any) -> bool:
-    return isinstance(operation, keras.Model) and bool(getattr(operation, "inputs", None))
-
-
-def _like(model: keras.Model, side: str, values: dict[int, Any]) -> Any:
-    """A model's inputs or outputs in their own structure (list, dictionary), as the tensors that ``values`` holds."""
-    struct = getattr(model, f"_{side}_struct", None)
-    if struct is None:
-        struct = getattr(model, side)
-        struct = struct[0] if len(struct) == 1 else struct
-    return keras.tree.map_structure(lambda tensor: values[id(tensor)], struct)
-
-
 def calls(model: keras.Model) -> list[Any]:
     """The model's own nodes (calls of operations), each after those whose outputs it takes; inputs are left out."""
-    return _calls_down_to({id(tensor) for tensor in model.inputs}, model.outputs)
+    return calls_down_to({id(tensor) for tensor in model.inputs}, model.outputs)
 
 
-def _calls_down_to(reached: set[int], outputs: Sequence[Any]) -> list[Any]:
+def calls_down_to(reached: set[int], outputs: Sequence[Any]) -> list[Any]:
     """The calls between some tensors, by their ``id``, and outputs."""
     order: list[Any] = []
     done: set[int] = set()
@@ -98,9 +37,30 @@ def _calls_down_to(reached: set[int], outputs: Sequence[Any]) -> list[Any]:
     return [node for node in order if not node.is_input]
 
 
+def inputs_of(graph: keras.Model) -> Any:
+    """A functional model's inputs in their own structure; a list of one is the tensor itself."""
+    return _bare(graph._inputs_struct)
+
+
+def outputs_of(graph: keras.Model) -> Any:
+    """A functional model's outputs in their own structure; a list of one is the tensor itself."""
+    return _bare(graph._outputs_struct)
+
+
+def _bare(struct: Any) -> Any:
+    return struct[0] if isinstance(struct, (list, tuple)) and len(struct) == 1 else struct
+
+
 def operations(model: keras.Model) -> list[Any]:
     """The model's own operations, each once, in the order in which they are first called."""
     return list({id(node.operation): node.operation for node in calls(model)}.values())
+
+
+def is_graph(model: Any) -> bool:
+    """Whether something is a model whose calls can be seen: Keras's own ``call`` runs its graph."""
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        return False
+    return type(model).call.__module__.startswith("keras.src.models")
 
 
 def node_of(tensor: Any) -> Any:
@@ -110,7 +70,7 @@ def node_of(tensor: Any) -> Any:
 
 
 def run(nodes: Iterable[Any], values: dict[int, Any], runner: Runner | None = None) -> None:
-    """Runs calls again on other tensors, going into models inside.
+    """Runs calls again on other tensors.
 
     Args:
         nodes: In an order in which each call's inputs come before it.
@@ -119,16 +79,8 @@ def run(nodes: Iterable[Any], values: dict[int, Any], runner: Runner | None = No
     """
     for node in nodes:
         args, kwargs = node.arguments.fill_in(values)
-        operation = node.operation
-        if _is_model(operation):
-            inner = as_graph(operation)
-            given = keras.tree.flatten(args)
-            inside: dict[int, Any] = {id(ref): value for ref, value in zip(inner.inputs, given, strict=False)}
-            run(calls(inner), inside, runner)
-            outputs = [inside[id(tensor)] for tensor in inner.outputs]
-        else:
-            outputs = keras.tree.flatten(runner(operation, args, kwargs) if runner else operation(*args, **kwargs))
-        for reference, value in zip(node.outputs, outputs, strict=True):
+        outputs = runner(node.operation, args, kwargs) if runner else node.operation(*args, **kwargs)
+        for reference, value in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
             values[id(reference)] = value
 
 

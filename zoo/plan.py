@@ -6,19 +6,20 @@ changes nothing; training applies it, stage by stage, and checks afterwards that
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import keras
 
 from .block import Block, Blocks, blocks, covering
-from .boundary import Crossing, boundary
+from .boundary import Crossing, boundary, shape_text, size_text
 from .card import BlockPattern
 from .errors import PlanError, close_matches
-from .graph import flat, leaves, operations
+from .flattening import flat
+from .graph import leaves, operations
 from .text_table import text_table
 
-BatchNormMode = Literal["frozen", "fixed_statistics", "train"]
+BatchNormMode = Literal["frozen", "fixed_statistics", "adapt", "train"]
 BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNormMode)
 
 
@@ -27,13 +28,15 @@ class Row:
     """One block of a plan.
 
     ``rate`` is the multiplier of the learning rate, 0 where the block is frozen; ``trained`` counts the parameters that
-    learn; ``batch_norm`` is ``None`` where the block has none.
+    learn; ``batch_norm`` is ``None`` where the block has none; ``crossings`` is what would cross the boundary if this
+    block and all below it were frozen.
     """
 
     block: Block
     rate: float
     batch_norm: BatchNormMode | None
     trained: int
+    crossings: tuple[Crossing, ...] = ()
 
     @property
     def frozen(self) -> bool:
@@ -80,24 +83,29 @@ class Plan:
 
     def __str__(self) -> str:
         total = sum(row.block.parameters for row in self.rows) or 1
-        body = [
-            (
-                row.block.name,
-                len(row.block.layers),
-                f"{row.block.parameters:,}",
-                f"{row.block.parameters / total:.1%}",
-                "x".join("?" if n is None else str(n) for n in row.block.output_shape) or "-",
-                "frozen" if row.frozen else f"x{row.rate:g}",
-                row.batch_norm or "-",
-            )
-            for row in self.rows
-        ]
-        table = text_table(
-            ("block", "layers", "parameters", "share", "output", "rate", "batch norm"), body, right=(1, 2, 3)
-        )
+        table = text_table(_HEADER, [_cells(row, total) for row in self.rows], right=(1, 2, 3))
         crossing = "; ".join(str(c) for c in self.crossings)
         below = f"the frozen trunk gives {crossing}" if crossing else "nothing is frozen from the input upwards"
-        return f"{table}\n{self.trained:,} of {total:,} parameters learn; {below}"
+        lines = [table, f"{self.trained:,} of {total:,} parameters learn; {below}"]
+        for name in (name for row in self.rows for name in row.block.opaque):
+            lines.append(f"'{name}' is opaque: the layers inside it cannot be told apart, so it is one layer here")
+        return "\n".join(lines)
+
+
+_HEADER = ("block", "layers", "parameters", "share", "output", "rate", "batch norm", "crosses above")
+
+
+def _cells(row: Row, total: int) -> tuple[Any, ...]:
+    return (
+        row.block.name,
+        len(row.block.layers),
+        f"{row.block.parameters:,}",
+        f"{row.block.parameters / total:.1%}",
+        shape_text(row.block.output_shape),
+        "frozen" if row.frozen else f"x{row.rate:g}",
+        row.batch_norm or "-",
+        size_text(row.crossings),
+    )
 
 
 def freeze(
@@ -116,9 +124,11 @@ def freeze(
         model: A functional or Sequential model.
         upto: The highest block that is frozen, with every block below it; ``None`` freezes nothing.
         train: Instead of ``upto``: the blocks that learn; all others are frozen.
-        batch_norm: What batch normalization does in the blocks that learn: ``frozen`` (statistics, scale and offset
-            stay as they are), ``fixed_statistics`` (scale and offset learn), or ``train`` (live); or a mapping from
-            block to mode, ``frozen`` where it names none. In frozen blocks it is always ``frozen``.
+        batch_norm: What batch normalization does: ``frozen`` (statistics, scale and offset stay as they are),
+            ``fixed_statistics`` (scale and offset learn), ``adapt`` (the statistics are re-estimated once on the new
+            data before the training, then fixed; scale and offset learn), or ``train`` (live); or a mapping from block
+            to mode, ``frozen`` where it names none. In frozen blocks scale and offset are always fixed, and so are the
+            statistics unless they ``adapt``.
         layer_decay: Each block below the topmost learns at this multiple of the rate of the one above; 0 to 1.
         multipliers: Instead of ``layer_decay``: the rate's multiplier by block, 1 where it names none; 0 freezes.
         blocks_of: A card's blocks; by default they are derived from the network's graph.
@@ -144,32 +154,40 @@ def freeze(
     members = {name: [op for op in operations(graph) if owner[id(op)] == name] for name in found.names}
     _check_shared(members)
     rows = tuple(_row(block, rates[block.name], modes[block.name], members[block.name]) for block in found)
+    rows = tuple(replace(row, crossings=_crossings(graph, rows[: i + 1])) for i, row in enumerate(rows))
     if not any(row.trained for row in rows):
         what = "The plan leaves nothing to learn."
         raise PlanError(
             what, expected=f"at least one block that learns, of {', '.join(found.names)}", fix="Freeze less."
         )
-    plan = Plan(rows, ())
-    edge = boundary(graph, plan.frozen_layers)
-    return Plan(rows, edge.crossings if edge.below and edge.above else ())
+    return Plan(rows, _crossings(graph, [row for row in rows if row.frozen]))
+
+
+def _crossings(graph: keras.Model, frozen: Sequence[Row]) -> tuple[Crossing, ...]:
+    """What crosses the deepest frozen boundary if these blocks are frozen."""
+    edge = boundary(graph, frozenset(name for row in frozen for name in row.block.layers))
+    return edge.crossings if edge.below and edge.above else ()
 
 
 def _row(block: Block, rate: float, mode: BatchNormMode, members: Sequence[object]) -> Row:
     """A block's row: how many of its parameters learn, and what its batch normalization does where it has any."""
-    mode = "frozen" if rate == 0 else mode
+    mode = "frozen" if rate == 0 and mode != "adapt" else mode
     found = leaf_layers(members)
     learning = {id(v): v for leaf in found if learns(leaf, rate, mode) for v in leaf._trainable_variables}
-    if mode == "fixed_statistics":
-        _check_reachable(block, members)
+    if mode in ("fixed_statistics", "adapt"):
+        _check_reachable(block, members, mode)
     norm = mode if any(is_batch_norm(leaf) for leaf in found) else None
     return Row(block, rate, norm, sum(math.prod(v.shape) for v in learning.values()))
 
 
-def _check_reachable(block: Block, members: Sequence[Any]) -> None:
-    """Batch normalization that is a part of another layer cannot be held in inference while the rest of it trains."""
+def _check_reachable(block: Block, members: Sequence[Any], mode: BatchNormMode) -> None:
+    """Batch normalization that is a part of another layer can neither be held in inference while the rest of it trains,
+    nor be told what it normalizes."""
     for layer in members:
         if not is_batch_norm(layer) and any(is_batch_norm(leaf) for leaf in leaf_layers([layer])):
             what = f"The statistics inside '{layer.name}' cannot be fixed while the rest of that layer learns."
+            if mode == "adapt":
+                what = f"The statistics inside '{layer.name}' cannot be re-estimated: they are a part of that layer."
             fix = f'Choose "frozen" or "train" for it: batch_norm={{"{block.name}": "frozen"}}.'
             raise PlanError(what, fix=fix)
 
@@ -231,7 +249,7 @@ def _modes(
         if mode not in BATCH_NORM_MODES:
             what = f"'{mode}' is not a mode of batch normalization."
             raise PlanError(what, expected=" | ".join(BATCH_NORM_MODES), fix=close_matches(str(mode), BATCH_NORM_MODES))
-        if explicit and mode != "frozen" and rates[name] == 0:
+        if explicit and mode not in ("frozen", "adapt") and rates[name] == 0:
             what = f"The block '{name}' is frozen: its batch normalization cannot be '{mode}'."
             raise PlanError(what, fix="Thaw the block, or leave it out of batch_norm.")
     return {name: batch_norm.get(name, "frozen") for name in found.names}

@@ -5,7 +5,8 @@ from typing import Any
 import keras
 
 from .copying import clone, rebuilt
-from .graph import calls, flat, leaves
+from .flattening import flat
+from .graph import calls, leaves
 
 
 def in_precision(network: keras.Model, policy: str) -> keras.Model:

@@ -27,7 +27,7 @@ LOSSES = (
     "mean_absolute_error",
     "huber",
 )
-BATCH_NORM = ("frozen", "fixed_statistics", "train")
+BATCH_NORM = ("frozen", "fixed_statistics", "adapt", "train")
 #: For ``freeze``: nothing, or everything below the top.
 FREEZE_NONE, FREEZE_ALL = "none", "all"
 

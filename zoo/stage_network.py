@@ -38,6 +38,15 @@ class StageNetwork(keras.Model):
             x = self.trunk(x, training=False)
         return self.head(x, training=training)
 
+    @property
+    def losses(self) -> list[Any]:
+        """The regularization of what learns, and of what it goes through.
+
+        What lies below the boundary cannot be changed any more; its share of the loss would be there or not, depending
+        on whether the trunk is run in every step or was computed once.
+        """
+        return self.head.losses
+
     def random_states(self, graph: keras.Model) -> dict[str, Any]:
         """The states of all random generators, by names that do not depend on where the network is cut.
 

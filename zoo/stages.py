@@ -10,7 +10,7 @@ from .block import blocks, top_block
 from .card import BlockPattern, Card
 from .errors import SurgeryError, close_matches
 from .options import Options
-from .plan import Plan, freeze
+from .plan import Plan, Row, freeze
 from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart
 
 
@@ -37,7 +37,7 @@ def planned(
             freeze=None,
             layer_decay=None,
             multipliers={row.block.name: row.rate for row in rows},
-            batch_norm={row.block.name: row.batch_norm for row in rows if row.batch_norm} or "frozen",
+            batch_norm={row.block.name: row.batch_norm for row in plan.rows if _said(row)} or "frozen",
         )
         return (stage,), (plan,)
     patterns = _patterns(model, card)
@@ -59,13 +59,19 @@ def planned(
     return tuple(stages), tuple(plans)
 
 
+def _said(row: Row) -> bool:
+    """Whether a row's batch-norm mode has to be said: frozen blocks are ``frozen`` by themselves."""
+    return row.batch_norm is not None and (not row.frozen or row.batch_norm == "adapt")
+
+
 def idle_options(options: Options, stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
     """Notes on options of the last stage that change nothing, given what learns in it."""
     learning = [row for row in plans[-1].rows if not row.frozen]
     notes, name = [], stages[-1].name
     if options.layer_decay is not None and len(learning) < 2:
         notes.append(f"layer_decay changes nothing: '{learning[0].block.name}' alone learns in the stage '{name}'")
-    if options.batch_norm is not None and not any(row.batch_norm for row in learning):
+    adapting = any(row.batch_norm == "adapt" for row in plans[-1].rows)
+    if options.batch_norm is not None and not adapting and not any(row.batch_norm for row in learning):
         notes.append(f"batch_norm changes nothing: no block that learns in the stage '{name}' has batch normalization")
     return notes
 

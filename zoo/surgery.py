@@ -12,7 +12,8 @@ import keras
 from .boundary import boundary, cut_head, cut_trunk
 from .copying import clone
 from .errors import SurgeryError, close_matches
-from .graph import calls, flat, node_of, one_or_list
+from .flattening import flat, is_opaque
+from .graph import calls, inputs_of, node_of, one_or_list, operations
 from .plan import Plan
 from .top import check_top, with_top
 
@@ -21,14 +22,15 @@ def drop_above(model: keras.Model, cut: str) -> keras.Model:
     """Drops everything above a layer.
 
     Args:
-        model: A functional or Sequential model.
-        cut: The layer kept as the last.
+        model: A Keras model.
+        cut: The layer kept as the last; of a model inside, by the layer's own name (``zoo.blocks`` lists them).
 
     Returns:
-        A new network that ends with the output of ``cut``; its weights are copies.
+        A new network that ends with the output of ``cut`` (a list where that layer gives several); its weights are
+        copies, and it takes what ``model`` takes.
 
     Raises:
-        SurgeryError: if there is no such layer.
+        SurgeryError: if there is no such layer, or it is called several times.
 
     Example:
         >>> import zoo
@@ -36,19 +38,28 @@ def drop_above(model: keras.Model, cut: str) -> keras.Model:
         'block2_pool'
     """
     graph = flat(model)
-    tensor = _output_of(graph, cut)
-    return clone(keras.Model(one_or_list(graph.inputs), tensor, name=model.name))
+    return clone(keras.Model(inputs_of(graph), _output_of(graph, cut), name=model.name))
 
 
 def _output_of(graph: keras.Model, name: str) -> Any:
+    """What a layer gives: a tensor, or a list of them."""
     found = [node for node in calls(graph) if node.operation.name == name]
     if not found:
-        what = f"The network '{graph.name}' has no layer '{name}'."
-        raise SurgeryError(what, fix=close_matches(name, [node.operation.name for node in calls(graph)]))
-    if len(found) > 1 or len(found[0].outputs) > 1:
-        what = f"'{name}' cannot be the last layer: it gives several outputs, or is called several times."
+        raise no_such_layer(graph, name)
+    if len(found) > 1:
+        what = f"'{name}' cannot be the last layer: it is called {len(found)} times."
         raise SurgeryError(what, fix="Cut at a layer above or below it.")
-    return found[0].outputs[0]
+    return one_or_list(found[0].outputs)
+
+
+def no_such_layer(graph: keras.Model, name: str) -> SurgeryError:
+    """The error for a layer that a flat network does not have; it names close ones, and what is opaque."""
+    what = f"The network '{graph.name}' has no layer '{name}'."
+    fix = close_matches(name, [node.operation.name for node in calls(graph)])
+    opaque = [op.name for op in operations(graph) if is_opaque(op)]
+    if opaque:
+        fix += f" The layers inside '{opaque[0]}' cannot be told apart; zoo.trace says why."
+    return SurgeryError(what, fix=fix)
 
 
 def default_cut(model: keras.Model) -> str:
@@ -89,7 +100,7 @@ def replace_top(
     dense output layer. The top's layers are named ``top_...``, so its block is ``top``.
 
     Args:
-        model: A functional or Sequential model.
+        model: A Keras model.
         cut: The layer kept as the last; by default the one below the classifier.
         classes: The number of outputs.
         hidden: The widths of the hidden layers; none by default.
@@ -114,10 +125,13 @@ def replace_top(
     """
     check_top(classes, hidden, activation, dropout)
     base = drop_above(model, cut if cut is not None else default_cut(model))
+    if len(base.outputs) > 1:
+        what = f"A top cannot be put on '{cut}': it gives {len(base.outputs)} tensors."
+        raise SurgeryError(what, fix="Cut at a layer above or below it.")
     made = with_top(
         base, classes=classes, hidden=hidden, activation=activation, dropout=dropout, output=output, seed=seed
     )
-    return keras.Model(one_or_list(base.inputs), made, name=model.name)
+    return keras.Model(inputs_of(base), made, name=model.name)
 
 
 def split(model: keras.Model, plan: Plan) -> tuple[keras.Model, keras.Model]:
@@ -129,7 +143,8 @@ def split(model: keras.Model, plan: Plan) -> tuple[keras.Model, keras.Model]:
 
     Returns:
         Trunk and head; they share their layers with ``model``, so that training the head trains the model. Where skip
-        connections cross the boundary, the trunk gives a list of tensors, and the head takes it.
+        connections cross the boundary, the trunk gives a list of tensors, and the head takes it. The trunk takes what
+        ``model`` takes, and the head gives what ``model`` gives, dictionaries included.
 
     Raises:
         SurgeryError: if nothing is frozen from the input upwards, or nothing is left above.

@@ -7,6 +7,7 @@ import keras
 
 from .errors import SurgeryError, close_matches
 from .models.top import activations
+from .naming import free_name
 from .seeds import derive
 
 #: Activations that He initialization suits: ReLU and its variants. LeCun's suits SELU, Glorot's the rest.
@@ -41,15 +42,15 @@ def with_top(
     scaled = "lecun_normal" if activation == "selu" else "he_normal" if activation in _HE else "glorot_uniform"
     for i, width in enumerate(hidden, 1):
         initializer = _seeded(scaled, derive(seed, "top", i))
-        x = keras.layers.Dense(width, kernel_initializer=initializer, name=_free(f"top_dense{i}", taken))(x)
-        x = keras.layers.Activation(activation, name=_free(f"top_activation{i}", taken))(x)
+        x = keras.layers.Dense(width, kernel_initializer=initializer, name=_take(f"top_dense{i}", taken))(x)
+        x = keras.layers.Activation(activation, name=_take(f"top_activation{i}", taken))(x)
         if dropout:
-            name = _free(f"top_dropout{i}", taken)
+            name = _take(f"top_dropout{i}", taken)
             x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", i), name=name)(x)
     if dropout and not hidden:
-        x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=_free("top_dropout", taken))(x)
+        x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=_take("top_dropout", taken))(x)
     initializer = _seeded("glorot_uniform", derive(seed, "top", 0))
-    name = _free("top_output", taken)
+    name = _take("top_output", taken)
     return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
 
 
@@ -67,11 +68,11 @@ def _pooled(x: Any, taken: set[str]) -> Any:
     if rank not in pools:
         what = "A top cannot be put on this layer's output."
         raise SurgeryError(what, expected="(batch, features), or a feature map", received=f"shape {x.shape}")
-    return pools[rank](name=_free("top_pool", taken))(x)
+    return pools[rank](name=_take("top_pool", taken))(x)
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """The name, numbered where the network below has a layer of that name already."""
-    free = name if name not in taken else next(f"{name}_{i}" for i in range(2, 10**6) if f"{name}_{i}" not in taken)
+def _take(name: str, taken: set[str]) -> str:
+    """The name, numbered where the network below has a layer of that name already; from then on it is taken."""
+    free = free_name(name, taken)
     taken.add(free)
     return free

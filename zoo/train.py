@@ -13,11 +13,12 @@ import keras
 import numpy as np
 
 from . import engine
+from .adaptation import adapt
 from .boundary import Boundary, cut_trunk
 from .checkpoint import weights_digest
-from .enforcement import apply, audit, edge_of, frozen_digests, multipliers_of
+from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
 from .errors import RecipeError, ZooError, close_matches
-from .graph import flat
+from .flattening import flat
 from .layers import augmentation, by_variable, optimizer
 from .plan import Plan
 from .progress import Progress
@@ -126,6 +127,7 @@ def train_stage(
     check_monitor(stage, job)
     graph = flat(network)
     apply(plan, graph)
+    _adapted(graph, plan, stage, job)
     before = frozen_digests(plan, graph)
     model, train, val = _assemble(graph, plan, job, store)
     model.compile(
@@ -141,6 +143,15 @@ def train_stage(
     return StageResult(
         stage.name, tuple(history), kept, seconds, audited, weights_digest(graph), graph, model.optimizer
     )
+
+
+def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job) -> None:
+    """Re-estimates the statistics that the plan has adapt to the new data: once, before anything of the stage."""
+    names = adapting(plan, graph)
+    if names:
+        adapt(graph, names, job.train.read, len(job.train), step=_stepper(job.progress, "batch-norm statistics"))
+        found = f"of {len(names)} batch-norm layers re-estimated on {len(job.train)} training examples"
+        job.progress.line(f"stage {stage.name}: the statistics {found}, then fixed")
 
 
 def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> tuple[StageNetwork, Side, Side]:

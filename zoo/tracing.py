@@ -1,0 +1,158 @@
+"""Subclassed models as graphs, where their ``call`` is made of Keras operations.
+
+Tracing calls the model's own ``call`` on symbolic tensors. What comes out shares every layer with the model, and is
+proved before it is used: it must not depend on ``training`` but through its layers, must use every weight
+through a layer, and must compute the same on random inputs.
+"""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+
+from .errors import SurgeryError
+from .graph import calls, is_graph
+
+#: The largest difference between a model and its trace, relative to the largest output.
+TOLERANCE = 1e-5
+
+
+def trace(model: keras.Model, *inputs: Any) -> keras.Model:
+    """A subclassed model as a functional one that shares every layer with it.
+
+    Args:
+        model: Any Keras model; a functional or Sequential one needs no tracing.
+        *inputs: What its ``call`` takes: arrays, ``keras.Input`` tensors, or structures of them; only shapes and types
+            count. Left out, a model that was called before is traced with the shape that it was called with.
+
+    Returns:
+        A functional model with the same layers, whose batch size is free.
+
+    Raises:
+        SurgeryError: if the model cannot be traced: its ``call`` uses more than Keras operations, depends on
+            ``training`` by itself, uses weights outside layers, or computes something else when traced.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> class Net(keras.Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.low, self.top = keras.layers.Dense(3, name="low"), keras.layers.Dense(2, name="top")
+        ...     def call(self, inputs):
+        ...         return self.top(self.low(inputs))
+        >>> [layer.name for layer in trace(Net(), np.ones((1, 4))).layers[1:]]
+        ['low', 'top']
+    """
+    if is_graph(model):
+        return model
+    specs = _fresh(inputs) if inputs else (built_input(model),)
+    traced = _traced(model, specs)
+    _check_training(model, specs, traced)
+    _check_weights(model, traced)
+    _check_values(model, specs, traced)
+    return traced
+
+
+def built_input(model: keras.Model) -> Any:
+    """Symbolic inputs of the shape that a subclassed model was first called with.
+
+    Raises:
+        SurgeryError: if it was not called yet.
+    """
+    shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if shapes is None:
+        what = f"The layers of '{model.name}' cannot be told apart: it was never called."
+        raise SurgeryError(what, fix="Call it once on data, or say what it takes: zoo.trace(model, INPUTS).")
+    return _mapped(lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes)
+
+
+def _mapped(make: Any, shapes: Any) -> Any:
+    """A structure of shapes with each shape, a tuple or list of sizes, replaced by what is made of it."""
+    if isinstance(shapes, dict):
+        return {key: _mapped(make, value) for key, value in shapes.items()}
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return make(shapes)
+    return type(shapes)(_mapped(make, value) for value in shapes)
+
+
+def _fresh(inputs: Any) -> Any:
+    def spec(value: Any) -> Any:
+        value = value if hasattr(value, "dtype") else np.asarray(value)
+        dtype = keras.backend.standardize_dtype(value.dtype)
+        return keras.Input(batch_shape=(None, *value.shape[1:]), dtype="float32" if dtype == "float64" else dtype)
+
+    return keras.tree.map_structure(spec, inputs)
+
+
+def _traced(model: keras.Model, specs: tuple[Any, ...], **how: Any) -> keras.Model:
+    parameters = inspect.signature(model.call).parameters
+    if "training" in parameters and parameters["training"].default is inspect.Parameter.empty:
+        how.setdefault("training", None)
+    try:
+        outputs = model.call(*specs, **how)
+        return keras.Model(specs[0] if len(specs) == 1 else list(specs), outputs, name=model.name)
+    except Exception as reason:  # whatever a user's own code raises on a symbolic tensor
+        first = (str(reason).splitlines() or [""])[0]
+        raise _not(model, f"its call does more than Keras operations ({type(reason).__name__}: {first})") from reason
+
+
+def _not(model: keras.Model, reason: str) -> SurgeryError:
+    what = f"The layers of '{model.name}' cannot be told apart: {reason}."
+    return SurgeryError(what, fix="Build it as a functional model: keras.Model(inputs, outputs).")
+
+
+def _check_training(model: keras.Model, specs: tuple[Any, ...], traced: keras.Model) -> None:
+    """A branch on ``training`` in Python would be cast into the graph as it was while tracing."""
+    if "training" not in inspect.signature(model.call).parameters:
+        return
+    other = _traced(model, specs, training=True)
+    if _form(other) != _form(traced):
+        raise _not(model, "its call depends on training by itself, not only through its layers")
+
+
+def _form(graph: keras.Model) -> list[Any]:
+    """What a graph calls, and with which constants."""
+    found: list[Any] = []
+    for node in calls(graph):
+        operation = node.operation
+        known = id(operation) if isinstance(operation, keras.layers.Layer) else type(operation).__name__
+        given = keras.tree.flatten((node.arguments.args, {**node.arguments.kwargs, "training": None}))
+        found.append((known, [None if isinstance(v, keras.KerasTensor) else repr(v) for v in given]))
+    return found
+
+
+def _check_weights(model: keras.Model, traced: keras.Model) -> None:
+    own = {id(v) for v in (*model._trainable_variables, *model._non_trainable_variables)}
+    if own:
+        raise _not(model, "it holds weights of its own, outside its layers")
+    name = bare_variable(traced)
+    if name is not None:
+        raise _not(model, f"its call uses the weight '{name}' outside its layer")
+    for node in calls(traced):
+        for value in keras.tree.flatten((node.arguments.args, node.arguments.kwargs)):
+            if keras.ops.is_tensor(value) and keras.backend.is_float_dtype(value.dtype):
+                # It may have been computed from a weight, and would stay as it is while that learns.
+                raise _not(model, "its call computes with a tensor that is none of its layers' outputs")
+
+
+def bare_variable(graph: keras.Model) -> str | None:
+    """The path of a variable that a graph uses outside a layer, if there is one: no copy would find it."""
+    for node in calls(graph):
+        for value in keras.tree.flatten((node.arguments.args, node.arguments.kwargs)):
+            if isinstance(value, keras.Variable):
+                return value.path
+    return None
+
+
+def _check_values(model: keras.Model, specs: tuple[Any, ...], traced: keras.Model) -> None:
+    """Compares on random numbers from 0 to 2, which tokens and images can be too."""
+    if any(None in spec.shape[1:] or str(spec.dtype) == "string" for spec in keras.tree.flatten(specs)):
+        return  # no input can be made up; the other checks hold
+    rng = np.random.default_rng(0)
+    given = keras.tree.map_structure(lambda s: rng.uniform(0, 2, (2, *s.shape[1:])).astype(s.dtype), specs)
+    ours = traced(given[0] if len(given) == 1 else list(given), training=False)
+    for one, other in zip(keras.tree.flatten(model(*given, training=False)), keras.tree.flatten(ours), strict=True):
+        one, other = (np.asarray(keras.ops.convert_to_numpy(v), "float64") for v in (one, other))
+        if not np.allclose(one, other, rtol=0, atol=TOLERANCE * max(float(np.abs(one).max()), 1e-30)):
+            raise _not(model, "it computes something else when its call is traced")
