@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+#: A test's first example builds its network, and machines are shared: the clock says nothing about a property.
+settings.register_profile("zoo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zoo")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -37,6 +37,24 @@ def test_labels():
     )
 
 
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            keras.losses.SparseCategoricalCrossentropy(),
+            "takes class numbers, and zoo gives it one column for each class",
+        ),
+        (keras.losses.CategoricalCrossentropy(from_logits=True), "expects logits, and the network gives probabilities"),
+        (keras.losses.CategoricalFocalCrossentropy(from_logits=True), "expects logits"),
+    ],
+)
+def test_a_loss_that_would_be_given_something_else_is_refused(loss, message: str):
+    with pytest.raises(RecipeError, match=message):
+        objective(CLASSES, TopPart(), np.arange(6), loss)
+    own = keras.losses.CategoricalFocalCrossentropy()
+    assert objective(CLASSES, TopPart(), np.arange(6), own).loss is own
+
+
 def test_numbers_are_learned_in_units_of_the_training_side():
     goal = objective(NUMBERS, TopPart(), np.array([0, 1]))
     assert goal.units is not None

@@ -107,6 +107,8 @@ def test_every_option_changes_something():
         "clipvalue": 1.0,
         "global_clipnorm": 1.0,
         "layer_decay": 0.25,
+        "multipliers": {"block1": 0.5},
+        "thaw": "by_block",
         "batch_norm": "train",
         "patience": 2,
     }
@@ -202,6 +204,12 @@ def test_layer_decay_replaces_the_recipes_multipliers():
     recipe = replace(EMPTY, stages=(StagePart("s", 1, ADAM, train=("top",), multipliers={"top": 0.5}),))
     stage = with_options(recipe, Options(layer_decay=0.1)).stages[0]
     assert (stage.layer_decay, stage.multipliers) == (0.1, None)
+
+
+def test_multipliers_replace_the_layer_decay_of_the_default_stage():
+    tune = with_options(EMPTY, Options(multipliers={"top": 0.5})).stages[-1]
+    assert (tune.layer_decay, tune.multipliers) == (None, {"top": 0.5})
+    assert "either layer_decay or multipliers" in message(EMPTY, multipliers={"top": 0.5}, layer_decay=0.5)
 
 
 def test_random_weights_are_not_frozen():

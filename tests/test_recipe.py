@@ -177,9 +177,9 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("stage[1].multipliers", {"block3": 0.3}, "either layer_decay or multipliers"),
         ("stage[0].multipliers", {"top": "fast"}, "a table of block = multiplier, 0 or more; received {'top': 'fast'}"),
         ("stage[0].multipliers", {"top": -0.5}, "a table of block = multiplier, 0 or more"),
-        ("stage[1].batch_norm", "fixed", "frozen | fixed_statistics | train, or a table of block = mode"),
+        ("stage[1].batch_norm", "fixed", "frozen | fixed_statistics | adapt | train, or a table of block = mode"),
         ("stage[1].batch_norm", {"block3": "frosen"}, "Did you mean 'frozen'?"),
-        ("stage[1].batch_norm", {"block3": 3}, "frozen | fixed_statistics | train"),
+        ("stage[1].batch_norm", {"block3": 3}, "frozen | fixed_statistics | adapt | train"),
         ("stage[1].early_stopping", {"patience": 0}, "1 or more; received 0"),
     ],
 )

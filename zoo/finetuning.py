@@ -47,7 +47,7 @@ def finetune(
     *,
     out: str | os.PathLike[str],
     recipe: str | os.PathLike[str] | Recipe | None = None,
-    plan: Plan | None = None,
+    plan: Plan | Sequence[Plan] | None = None,
     loss: Any = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
@@ -61,9 +61,11 @@ def finetune(
         data: A built-in name, a path (folder of class folders, ``.csv``, ``.npz``), a data set, or ``(x, y)``.
         out: The run folder; it must not exist.
         recipe: A path to a recipe, or the name of a shipped one; options win over it.
-        plan: What is frozen, from :func:`zoo.freeze`, for a model of your own; it is then trained in one stage.
+        plan: What is frozen, from :func:`zoo.freeze`, for a model of your own; it is then trained in one stage. A list
+            of plans is a stage each, such as one block thawed after another.
         loss: A Keras loss of your own, or the name of one; by default it follows from the targets.
-        callbacks: Keras callbacks, told of every stage.
+        callbacks: Keras callbacks, told of every stage; their ``self.model`` is what the stage trains, and
+            ``self.model.network`` the whole network.
         progress: Where lines go; by default to standard error.
         **options: The flags of ``zoo finetune`` with underscores, such as ``seed``, ``epochs``, ``limit_per_class``,
             ``hidden``, ``augment``, ``from_scratch``; see :class:`zoo.options.Options`.

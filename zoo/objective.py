@@ -61,6 +61,8 @@ def objective(target: Target, top: TopPart, train: np.ndarray, loss: Any = None)
     if top.label_smoothing and (target.kind == "numbers" or loss is not None):
         what = "Label smoothing needs classes or labels, and zoo's own loss."
         raise RecipeError(what, received=f"label_smoothing = {top.label_smoothing} on {target.kind}")
+    if loss is not None:
+        _check_own(loss, target)
     if target.kind == "classes":
         one_hot = np.eye(target.size, dtype="float32")[target.values]
         made = loss or keras.losses.CategoricalCrossentropy(label_smoothing=top.label_smoothing)
@@ -74,6 +76,17 @@ def objective(target: Target, top: TopPart, train: np.ndarray, loss: Any = None)
     made = loss or _in_units(keras.losses.get(name), mean, spread)
     metrics = lambda: [keras.metrics.MeanAbsoluteError(name="mae")]  # noqa: E731
     return Objective("linear", values, made, metrics, (mean, spread))
+
+
+def _check_own(loss: Any, target: Target) -> None:
+    """Refuses a loss of the user's own that would silently be given what it does not expect."""
+    name = getattr(loss, "name", type(loss).__name__)
+    if isinstance(loss, keras.losses.SparseCategoricalCrossentropy):
+        what = f"The loss '{name}' takes class numbers, and zoo gives it one column for each class, 0 or 1."
+        raise RecipeError(what, fix="Use keras.losses.CategoricalCrossentropy().")
+    if getattr(loss, "_fn_kwargs", {}).get("from_logits") and target.kind != "numbers":
+        what = f"The loss '{name}' expects logits, and the network gives probabilities."
+        raise RecipeError(what, fix="Make it with from_logits=False.")
 
 
 def _in_units(plain: Any, mean: np.ndarray, spread: np.ndarray) -> Any:

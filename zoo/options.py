@@ -48,6 +48,8 @@ class Options:
     clipvalue: float | None = None
     global_clipnorm: float | None = None
     layer_decay: float | None = None
+    multipliers: dict[str, float] | None = None
+    thaw: str | None = None
     batch_norm: str | dict[str, str] | None = None
     patience: int | None = None
 
@@ -180,9 +182,11 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         same = optimizer.lower() == str(stage.optimizer["name"]).lower() and "learning_rate" in stage.optimizer
         optimizer = {"name": optimizer, **({"learning_rate": stage.optimizer["learning_rate"]} if same else {})}
     optimizer = {**(optimizer or stage.optimizer), **{key: given[key] for key in _OPTIMIZER_KEYS if key in given}}
-    changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm") if key in given}
+    changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm", "thaw") if key in given}
     if "layer_decay" in given:
         changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
+    if "multipliers" in given:
+        changes |= {"layer_decay": given.get("layer_decay"), "multipliers": given["multipliers"]}
     if "freeze" in given and stage.train != ("top",):
         changes |= {"freeze": given["freeze"], "train": None}
     elif given.get("freeze") not in (None, FREEZE_ALL):

@@ -255,6 +255,21 @@ def _modes(
     return {name: batch_norm.get(name, "frozen") for name in found.names}
 
 
+def check_fits(plan: Plan, graph: keras.Model) -> None:
+    """Checks that a plan was made for this network: that it covers each layer, and knows no others.
+
+    Raises:
+        PlanError: if it does not.
+    """
+    inside = {op.name for op in operations(graph)}
+    for name in inside:
+        plan.row_of(name)
+    gone = sorted(name for row in plan.rows for name in row.block.layers if name not in inside)
+    if gone:
+        what = f"The plan has a layer '{gone[0]}', and the network has none: the plan was made for another network."
+        raise PlanError(what, fix="Make the plan for this network: zoo.freeze(model, ...).")
+
+
 def leaf_layers(operations: Sequence[object]) -> list[keras.layers.Layer]:
     """All leaf layers of some operations; see :func:`zoo.graph.leaves`."""
     return [leaf for op in operations if isinstance(op, keras.layers.Layer) for leaf in leaves(op)]

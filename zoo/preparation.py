@@ -64,6 +64,10 @@ class Preparation:
         for stage, plan in zip(self.recipe.stages, self.plans, strict=True):
             lines.append(f"stage {stage.name}: {stage.epochs} epochs, {stage.optimizer['name']} at {_rate(stage)}")
             lines.extend(f"  {line}" for line in str(plan).splitlines())
+            adapt = [row.block.name for row in plan.rows if row.batch_norm == "adapt"]
+            if adapt:
+                examples = f"{len(self.split.train)} training examples"
+                lines.append(f"  first the batch-norm statistics of {', '.join(adapt)} are re-estimated on {examples}")
             if plan.crossings and self.recipe.data.augment == "none":
                 count = len(self.split.train) + len(self.split.val)
                 lines.append(
@@ -134,7 +138,7 @@ def prepared(
     data: Any,
     *,
     recipe: str | os.PathLike[str] | Recipe | None = None,
-    plan: Plan | None = None,
+    plan: Plan | Sequence[Plan] | None = None,
     loss: Any = None,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -145,7 +149,7 @@ def prepared(
         network: A name, a path or a model; ``None`` for the recipe's.
         data: A name, a path, a data set or ``(x, y)``; ``None`` for the recipe's.
         recipe: A path, a shipped name, or a recipe.
-        plan: The user's own plan, for a model of their own: one stage.
+        plan: The user's own plan, for a model of their own, or a list of them: one stage each.
         loss: The user's own Keras loss.
         options: Flags; they win over the recipe.
         progress: Told how far reading a folder is.
@@ -158,11 +162,12 @@ def prepared(
     """
     given = options or Options()
     resolved = resolve(network, data, recipe, given)
-    if plan is not None and not isinstance(network, keras.Model):
+    own_plans = () if plan is None else (plan,) if isinstance(plan, Plan) else tuple(plan)
+    if own_plans and not isinstance(network, keras.Model):
         what = "A plan goes with the network that it was made for."
         raise RecipeError(what, expected="a keras.Model beside it", received=repr(network))
     if isinstance(network, keras.Model):
-        check_own(resolved, given, plan)
+        check_own(resolved, given, own_plans)
     device = prepare(resolved.compute.device, resolved.compute.threads)
     resolved = replace(resolved, compute=replace(resolved.compute, threads=device.threads, engine="keras"))
     step = (lambda done, total: progress.step("reading", done, total, "files")) if progress else None
@@ -183,7 +188,7 @@ def prepared(
             card, model = own(network, resolved, examples, goal)
         else:
             card, model, resolved = from_zoo(resolved, examples, sides, goal)
-        stages, plans = planned(resolved, model, card, plan)
+        stages, plans = planned(resolved, model, card, own_plans)
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)

@@ -27,6 +27,7 @@ LOSSES = (
     "mean_absolute_error",
     "huber",
 )
+THAWS = ("at_once", "by_block")
 BATCH_NORM = ("frozen", "fixed_statistics", "adapt", "train")
 #: For ``freeze``: nothing, or everything below the top.
 FREEZE_NONE, FREEZE_ALL = "none", "all"
@@ -91,7 +92,11 @@ class ComputePart:
 
 @dataclass(frozen=True)
 class StagePart:
-    """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen one), how fast and how long."""
+    """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen one), how fast and how long.
+
+    ``thaw = "by_block"`` makes it several stages of these epochs: the highest of its blocks first, then with the next
+    one below, until all learn.
+    """
 
     name: str
     epochs: int
@@ -102,6 +107,7 @@ class StagePart:
     multipliers: dict[str, float] | None = None
     batch_norm: str | dict[str, str] = "frozen"
     early_stopping: dict[str, Any] | None = None
+    thaw: str = "at_once"
 
 
 @dataclass(frozen=True)
@@ -298,6 +304,7 @@ def _read_stage(table: Table) -> StagePart:
         multipliers=multipliers,
         batch_norm=_read_batch_norm(table),
         early_stopping=_read_early_stopping(table),
+        thaw=table.choice("thaw", THAWS, "at_once"),
     )
 
 

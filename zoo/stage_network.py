@@ -22,11 +22,15 @@ class StageNetwork(keras.Model):
         trunk: What lies below the boundary; ``None`` where there is none, or where its features are the inputs.
         head: What lies above it.
         precision: The dtype policy; ``mixed_float16`` has the optimizer scale the loss.
+        network: The whole network that trunk and head were cut from.
     """
 
-    def __init__(self, augment: list[Any], trunk: keras.Model | None, head: keras.Model, precision: str):
+    def __init__(
+        self, augment: list[Any], trunk: keras.Model | None, head: keras.Model, precision: str, network: Any = None
+    ):
         super().__init__(dtype=precision, autocast=False)  # raw inputs keep their 32 bits
         self.augment, self.trunk, self.head = augment, trunk, head
+        self._whole = (lambda: network) if network is not None else None  # not tracked: its layers are here already
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -37,6 +41,11 @@ class StageNetwork(keras.Model):
         if self.trunk is not None:
             x = self.trunk(x, training=False)
         return self.head(x, training=training)
+
+    @property
+    def network(self) -> keras.Model | None:
+        """The whole network; it shares its layers with what is trained here."""
+        return self._whole() if self._whole is not None else None
 
     @property
     def losses(self) -> list[Any]:

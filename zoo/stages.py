@@ -3,60 +3,119 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import keras
 
 from .block import blocks, top_block
 from .card import BlockPattern, Card
 from .errors import SurgeryError, close_matches
+from .flattening import flat
+from .naming import free_name
 from .options import Options
-from .plan import Plan, Row, freeze
+from .plan import Plan, Row, check_fits, freeze
 from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart
 
 
 def planned(
-    recipe: Recipe, model: keras.Model, card: Card, plan: Plan | None
+    recipe: Recipe, model: keras.Model, card: Card, own: Sequence[Plan] = ()
 ) -> tuple[tuple[StagePart, ...], tuple[Plan, ...]]:
     """Each stage with the blocks that learn written out, and its plan.
 
     Args:
-        recipe: Its stages; with a plan, the last of them.
+        recipe: Its stages; see :func:`_settings` for which of them the user's own plans take.
         model: The network to train.
         card: Its blocks are the network's, where it names any.
-        plan: The user's own plan: it is trained in one stage.
+        own: The user's own plans: each is trained in one stage.
 
     Raises:
         SurgeryError: if a block does not exist.
-        PlanError: if a stage contradicts itself.
+        PlanError: if a stage contradicts itself, or a plan was made for another network.
     """
-    if plan is not None:
-        rows = [row for row in plan.rows if not row.frozen]
-        stage = replace(
-            recipe.stages[-1],
-            train=tuple(row.block.name for row in rows),
-            freeze=None,
-            layer_decay=None,
-            multipliers={row.block.name: row.rate for row in rows},
-            batch_norm={row.block.name: row.batch_norm for row in plan.rows if _said(row)} or "frozen",
-        )
-        return (stage,), (plan,)
+    if own:
+        for plan in own:
+            check_fits(plan, flat(model))
+        stages = [_as_planned(stage, plan) for stage, plan in zip(_settings(recipe, own), own, strict=True)]
+        return tuple(stages), tuple(own)
     patterns = _patterns(model, card)
     found = blocks(model, patterns)
     stages, plans = [], []
     for stage in recipe.stages:
         learning = _learning(stage, list(found.names), top_block(found))
-        stage = replace(stage, train=tuple(learning), freeze=None)
-        made = freeze(
-            model,
-            train=learning,
-            batch_norm=stage.batch_norm,  # pyright: ignore[reportArgumentType]
-            layer_decay=stage.layer_decay,
-            multipliers=stage.multipliers,
-            blocks_of=patterns,
-        )
-        stages.append(stage)
-        plans.append(made)
+        for step in _steps(stage, learning, above=stages[-1].train if stages else None):
+            stages.append(replace(step, name=free_name(step.name, [s.name for s in stages], " ")))
+            plans.append(
+                freeze(
+                    model,
+                    train=step.train,
+                    batch_norm=step.batch_norm,  # pyright: ignore[reportArgumentType]
+                    layer_decay=step.layer_decay,
+                    multipliers=step.multipliers,
+                    blocks_of=patterns,
+                )
+            )
     return tuple(stages), tuple(plans)
+
+
+def _steps(stage: StagePart, learning: Sequence[str], above: Sequence[str] | None) -> list[StagePart]:
+    """A stage with its blocks written out; one that thaws block by block as a stage for each step.
+
+    The first step has the highest of the blocks alone, or one more where the stage before trained just that.
+    """
+    if stage.thaw == "at_once":
+        return [replace(stage, train=tuple(learning), freeze=None)]
+    first = 2 if above is not None and list(above) == list(learning[-1:]) else 1
+    steps = [tuple(learning[-count:]) for count in range(min(first, len(learning)), len(learning) + 1)]
+    return [
+        replace(
+            stage,
+            name=stage.name if len(steps) == 1 else f"{stage.name} {i}",
+            train=train,
+            freeze=None,
+            thaw="at_once",
+            multipliers=_only(stage.multipliers, train, learning),
+            batch_norm=_only(stage.batch_norm, train, learning)
+            if isinstance(stage.batch_norm, dict)
+            else stage.batch_norm,
+        )
+        for i, train in enumerate(steps, 1)
+    ]
+
+
+def _only(table: Any, train: Sequence[str], learning: Sequence[str]) -> Any:
+    """A table by block without those blocks that learn in a later step only."""
+    later = set(learning) - set(train)
+    return table and {name: value for name, value in table.items() if name not in later}
+
+
+def _settings(recipe: Recipe, own: Sequence[Plan]) -> list[StagePart]:
+    """Epochs and optimizer for each of the user's plans: the recipe's stages, where there are as many.
+
+    Otherwise each takes the last stage's; of several, the first takes those of the first stage (``head``) where it
+    trains the top alone.
+    """
+    if len(own) == 1:
+        return [recipe.stages[-1]]
+    if len(own) == len(recipe.stages):
+        return list(recipe.stages)
+    learning = [row for row in own[0].rows if not row.frozen]
+    head = [recipe.stages[0]] if len(learning) == 1 and len(recipe.stages) > 1 else []
+    last = recipe.stages[-1]
+    return head + [replace(last, name=f"{last.name} {i + 1}") for i in range(len(own) - len(head))]
+
+
+def _as_planned(stage: StagePart, plan: Plan) -> StagePart:
+    """A stage that says what a plan says."""
+    rows = [row for row in plan.rows if not row.frozen]
+    return replace(
+        stage,
+        train=tuple(row.block.name for row in rows),
+        freeze=None,
+        thaw="at_once",
+        layer_decay=None,
+        multipliers={row.block.name: row.rate for row in rows},
+        batch_norm={row.block.name: row.batch_norm for row in plan.rows if row.batch_norm and _said(row)} or "frozen",
+    )
 
 
 def _said(row: Row) -> bool:

@@ -1,5 +1,6 @@
 """The network that a run starts from: the user's own, or one of the zoo's with a fresh top."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,16 +30,16 @@ DEFAULT_IMAGE = (64, 64, 3)
 #: Options that ask for a top or a cut, which a model of one's own comes with.
 _TOP_OPTIONS = ("hidden", "activation", "dropout")
 #: Options that say what a plan says already.
-_PLAN_OPTIONS = ("freeze", "layer_decay", "batch_norm", "head_epochs", "head_learning_rate")
+_PLAN_OPTIONS = ("freeze", "layer_decay", "multipliers", "batch_norm", "thaw", "head_epochs", "head_learning_rate")
 
 
-def check_own(recipe: Recipe, options: Options, plan: Plan | None) -> None:
+def check_own(recipe: Recipe, options: Options, plans: Sequence[Plan]) -> None:
     """Refuses what a run on a model of one's own would not do.
 
     Args:
         recipe: The resolved recipe.
         options: The options as they were given.
-        plan: The user's own plan, where there is one.
+        plans: The user's own plans, one for each stage, where there are any.
 
     Raises:
         RecipeError: if a top, a cut or a builder's arguments are asked for, or what the plan says already.
@@ -55,13 +56,15 @@ def check_own(recipe: Recipe, options: Options, plan: Plan | None) -> None:
         what = "A model of your own is built already: it takes no arguments of a builder."
         raise RecipeError(what, received=f"args = {recipe.model.args!r}", fix="Leave [model.args] out.")
     said = {key: getattr(options, key) for key in _PLAN_OPTIONS if getattr(options, key) is not None}
-    if plan is not None and said:
-        what = "The plan says already what learns, in one stage."
+    if len(plans) > 1:  # the first of several stages may be the recipe's `head`
+        said = {key: value for key, value in said.items() if not key.startswith("head_")}
+    if plans and said:
+        what = f"The plan says already what learns, in {'one stage' if len(plans) == 1 else 'each stage'}."
         fix = "Say it there: zoo.freeze(model, upto=..., layer_decay=..., batch_norm=...); or leave the plan out."
         raise RecipeError(what, received=_listed(said), fix=fix)
-    if plan is not None and recipe.model.from_scratch and any(row.frozen for row in plan.rows):
+    frozen = ", ".join(dict.fromkeys(row.block.name for plan in plans for row in plan.rows if row.frozen))
+    if frozen and recipe.model.from_scratch:
         what = "A network from random weights has nothing worth freezing."
-        frozen = ", ".join(row.block.name for row in plan.rows if row.frozen)
         raise RecipeError(
             what, received=f"from_scratch with a plan that freezes {frozen}", fix="Leave one of them out."
         )

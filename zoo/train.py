@@ -160,16 +160,16 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
     head = held_head(graph, edge, plan)
     layers = augmentation(job.augment)
     if not edge.below:
-        return StageNetwork(layers, None, head, job.precision), job.train, job.val
+        return StageNetwork(layers, None, head, job.precision, graph), job.train, job.val
     trunk = cut_trunk(graph, edge)
     if layers:
-        return StageNetwork(layers, trunk, head, job.precision), job.train, job.val
+        return StageNetwork(layers, trunk, head, job.precision, graph), job.train, job.val
     features = store.get(trunk, edge, job)
     sides = [
         Side(engine.rows_of(features[name]), side.targets, side.weights) if name in features else side
         for name, side in (("train", job.train), ("val", job.val))
     ]
-    return StageNetwork([], None, head, job.precision), sides[0], sides[1]
+    return StageNetwork([], None, head, job.precision, graph), sides[0], sides[1]
 
 
 def _optimizer(stage: StagePart, model: StageNetwork, rates: Mapping[int, float]) -> keras.optimizers.Optimizer:

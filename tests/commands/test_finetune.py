@@ -170,7 +170,7 @@ def test_the_defaults_that_help_names_are_those_that_hold():
     assert said["epochs"] == f"{tune.epochs}; from scratch {scratch.epochs}"
     assert said["optimizer"] == tune.optimizer["name"] == scratch.optimizer["name"]
     assert said["layer_decay"] == str(tune.layer_decay)
-    assert said["batch_norm"] == tune.batch_norm
+    assert said["batch_norm"] == f"{tune.batch_norm} in thawed blocks"
     rates = {tune.optimizer["learning_rate"], scratch.optimizer["learning_rate"]}
     assert {float(word) for word in re.findall(r"\d[\d.e-]*", said["learning_rate"])} == rates
     for part in (DataPart("d"), TopPart(), ComputePart()):

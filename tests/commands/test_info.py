@@ -2,6 +2,8 @@
 
 import json
 
+import zoo
+
 
 def test_a_runs_card_is_shown(call, tiny):
     result = call("info", tiny)
@@ -30,10 +32,23 @@ def test_blocks_are_shown_bottom_to_top(call, tiny, tiny_run):
     assert result.exit_code == 0
     table = result.stdout.split("\n\n")[1].splitlines()
     assert [line.split()[0] for line in table[1:5]] == ["block1", "block2", "block3", "top"]
+    card = tiny_run.card
+    plan = zoo.freeze(tiny_run.model, train=["top"], blocks_of=card.blocks)
+    assert "\n".join(table[:6]) == str(plan), "the table that a plan prints"
+    assert table[1].split()[-5:] == ["8x8x32", "frozen", "frozen", "2.0", "kB"]
     data = json.loads(call("info", tiny, "--blocks", "--json").stdout)
     assert [block["name"] for block in data["blocks"]] == ["block1", "block2", "block3", "top"]
     assert sum(block["parameters"] for block in data["blocks"]) == tiny_run.model.count_params()
-    assert data["blocks"][-1] == {"name": "top", "layers": ["top_output"], "parameters": 3850, "output": [10]}
+    assert data["blocks"][-1] == {
+        "name": "top",
+        "layers": ["top_output"],
+        "parameters": 3850,
+        "output": [10],
+        "rate": 1.0,
+        "batch_norm": None,
+        "crosses_above": [],
+    }
+    assert data["blocks"][2]["crosses_above"] == [{"layer": "features", "shape": [384], "bytes": 1536}]
 
 
 def test_an_architecture_is_shown_with_the_flag_that_it_needs(call):

@@ -9,8 +9,8 @@ import click
 from ..errors import RunError
 from ..options import Options
 from ..progress import Progress
-from ..recipe import AUGMENTATIONS, BATCH_NORM, LOSSES, PRECISIONS, TARGETS
-from .values import Share, Widths
+from ..recipe import AUGMENTATIONS, BATCH_NORM, LOSSES, PRECISIONS, TARGETS, THAWS
+from .values import ByBlock, Share, Widths, table_of
 
 
 def _group(*options: Any) -> Any:
@@ -85,9 +85,25 @@ _training = _group(
         "--layer-decay", type=float, help="Rate of each block as a multiple of the one above.  [default: 0.5]"
     ),
     click.option(
+        "--multiplier",
+        "multipliers",
+        type=ByBlock(),
+        multiple=True,
+        metavar="BLOCK=RATE",
+        help="Rate of a block as a multiple of the learning rate, instead of --layer-decay; may be repeated.",
+    ),
+    click.option(
         "--batch-norm",
-        type=click.Choice(BATCH_NORM),
-        help="Batch normalization in thawed blocks.  [default: fixed_statistics]",
+        type=ByBlock(BATCH_NORM, alone=True),
+        multiple=True,
+        metavar="MODE|BLOCK=MODE",
+        help=f"Batch normalization: {', '.join(BATCH_NORM)}; for one block: BLOCK=MODE, may be repeated.  "
+        "[default: fixed_statistics in thawed blocks]",
+    ),
+    click.option(
+        "--thaw",
+        type=click.Choice(THAWS),
+        help="Thaw the last stage's blocks together, or one after another, --epochs each.  [default: at_once]",
     ),
     click.option(
         "--patience", type=int, metavar="EPOCHS", help="Stop a stage when val_loss has not improved for so long."
@@ -136,6 +152,7 @@ def command(
     Two stages by default: a fresh top on frozen layers, then the upper half of the layers with it, more slowly.
     """
     options = {key: value for key, value in flags.items() if value is not None and value != ()}
+    options |= {key: table_of(options[key]) for key in ("multipliers", "batch_norm") if key in options}
     if not dry_run and out is None:
         what = "Missing option '--out'."
         raise click.UsageError(what)

@@ -11,7 +11,9 @@ from .list import parameters_of, row_of
 
 @click.command("info")
 @click.argument("model")
-@click.option("--blocks", is_flag=True, help="Print the blocks, bottom to top (builds the network).")
+@click.option(
+    "--blocks", is_flag=True, help="Print the blocks as a plan that freezes all below the top (builds the network)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model: str, blocks: bool, as_json: bool) -> None:
     """Show a network's card: what it takes, where it comes from, what it measured, how it is divided.
@@ -19,17 +21,14 @@ def command(model: str, blocks: bool, as_json: bool) -> None:
     MODEL is a name that `zoo list` shows, or a path: a run folder, a .keras file, safetensors with a card.
     """
     card = registry.find(model)
-    found = _blocks(card) if blocks else None
+    plan = _plan(card) if blocks else None
     if as_json:
         import json
 
         data: dict[str, Any] = {**row_of(card), "parameters": parameters_of(card), **_facts(card)}
         data |= {"results": card.results, "labels": list(card.labels)}
-        if found is not None:
-            data["blocks"] = [
-                {"name": b.name, "layers": list(b.layers), "parameters": b.parameters, "output": list(b.output_shape)}
-                for b in found
-            ]
+        if plan is not None:
+            data["blocks"] = [_row(row) for row in plan.rows]
         click.echo(json.dumps(data, ensure_ascii=False, indent=1))
         return
     facts = {**row_of(card), "parameters": parameters_of(card), **_facts(card)}
@@ -40,8 +39,9 @@ def command(model: str, blocks: bool, as_json: bool) -> None:
             click.echo(f"  {key + ':':<12} {f'{value:,}' if isinstance(value, int) else value}")
     for name, figures in card.results.items():
         click.echo(f"  {name}: {_flat(figures)}")
-    if found is not None:
-        click.echo(f"\n{found}")
+    if plan is not None:
+        click.echo(f"\n{plan}")
+        click.echo("'crosses above' is what a frozen trunk gives an example, if it ends with that block")
     flags = " --from-scratch" if card.weights is None else ""
     click.echo(f"\nfine-tune it: zoo finetune {model} DATA --out runs/NAME{flags}")
 
@@ -74,19 +74,37 @@ def _flat(figures: Any) -> str:
     )
 
 
-def _blocks(card: Card) -> Any:
+def _row(row: Any) -> dict[str, Any]:
+    block = row.block
+    crossings = [{"layer": c.layer, "shape": list(c.shape), "bytes": c.bytes} for c in row.crossings]
+    return {
+        "name": block.name,
+        "layers": list(block.layers),
+        "parameters": block.parameters,
+        "output": list(block.output_shape),
+        "rate": row.rate,
+        "batch_norm": row.batch_norm,
+        "crosses_above": crossings,
+    }
+
+
+def _plan(card: Card) -> Any:
+    """The plan that a first look asks for: everything below the top frozen; a network of one block learns whole."""
     from .starting import quietly
 
     with quietly():
-        from ..block import blocks
+        from ..block import blocks, top_block
         from ..network import build, load
+        from ..plan import freeze
 
     if card.weights is not None:
-        return blocks(load(card), card.blocks)
-    from dataclasses import replace
+        model = load(card)
+    else:
+        from dataclasses import replace
 
-    from ..input_form import InputForm
+        from ..input_form import InputForm
 
-    example = InputForm("image", (28, 28, 1))
-    click.echo("for images of 28x28x1 and 10 classes:", err=True)
-    return blocks(build(replace(card, input=example), seed=0, outputs=10))
+        example = InputForm("image", (28, 28, 1))
+        click.echo("for images of 28x28x1 and 10 classes:", err=True)
+        model = build(replace(card, input=example), seed=0, outputs=10)
+    return freeze(model, train=[top_block(blocks(model, card.blocks))], blocks_of=card.blocks)

@@ -1,5 +1,6 @@
 """Kinds of values that options take beside click's own."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -18,6 +19,42 @@ class Share(click.ParamType):
             return float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor 'rest'.", param, ctx)
+
+
+class ByBlock(click.ParamType):
+    """``BLOCK=VALUE``, or a value alone where ``alone`` allows it."""
+
+    name = "by block"
+
+    def __init__(self, values: Sequence[str] | None = None, *, alone: bool = False):
+        self._values, self._alone = values, alone
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str | None, Any]:
+        """``block1=0.5`` as ``("block1", 0.5)``; a value alone with ``None``."""
+        if isinstance(value, tuple):
+            return value
+        block, joint, said = str(value).rpartition("=")
+        if bool(joint) != bool(block) or (not joint and not self._alone):
+            self.fail(f"{value!r} does not say for which block: BLOCK=VALUE.", param, ctx)
+        if self._values is None:
+            try:
+                return (block or None), float(said)
+            except ValueError:
+                self.fail(f"{said!r} is not a number.", param, ctx)
+        if said not in self._values:
+            self.fail(f"{said!r} is not one of {', '.join(self._values)}.", param, ctx)
+        return (block or None), said
+
+
+def table_of(given: Sequence[tuple[str | None, Any]]) -> Any:
+    """What several options ``BLOCK=VALUE`` say together: a table, or the one value that was said for all."""
+    alone = [value for block, value in given if block is None]
+    if not alone:
+        return dict(given)
+    if len(given) > 1:
+        what = f"{alone[0]!r} is for all blocks: it cannot be said beside others."
+        raise click.UsageError(what)
+    return alone[0]
 
 
 class Widths(click.ParamType):

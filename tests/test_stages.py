@@ -1,0 +1,145 @@
+"""From a recipe's stages, or the user's own plans, to what learns in each."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.errors import PlanError, RecipeError
+from zoo.options import Options
+from zoo.preparation import prepared
+from zoo.progress import Progress
+
+from .networks import clusters, dense_net, quadrants, small_convnet, values
+
+
+def ready(network: Any, data: Any, plan: Any = None, **options: Any):
+    return prepared(network, data, plan=plan, options=Options(**options))
+
+
+def learning(prepared_run) -> list[tuple[str, ...] | None]:
+    return [stage.train for stage in prepared_run.recipe.stages]
+
+
+def test_blocks_are_thawed_one_after_another():
+    found = ready(small_convnet(4), quadrants(60), freeze="none", thaw="by_block", epochs=3)
+    assert learning(found) == [
+        ("top",),
+        ("block3", "top"),
+        ("block2", "block3", "top"),
+        ("block1", "block2", "block3", "top"),
+    ]
+    assert [stage.name for stage in found.recipe.stages] == ["head", "fine-tune 1", "fine-tune 2", "fine-tune 3"]
+    assert [stage.epochs for stage in found.recipe.stages[1:]] == [3, 3, 3]
+    rates = [[row.rate for row in plan.rows] for plan in found.plans]
+    assert rates == [[0, 0, 0, 1], [0, 0, 0.5, 1], [0, 0.25, 0.5, 1], [0.125, 0.25, 0.5, 1]]
+    assert {stage.thaw for stage in found.recipe.stages} == {"at_once"}, "the run's recipe says each step"
+
+
+def test_thawing_by_block_takes_tables_by_block_apart():
+    modes = {"block2": "train", "block3": "fixed_statistics"}
+    found = ready(
+        small_convnet(4),
+        quadrants(60),
+        freeze="block1",
+        thaw="by_block",
+        multipliers={"block2": 0.1, "block3": 0.3},
+        batch_norm=modes,
+    )
+    assert [stage.multipliers for stage in found.recipe.stages[1:]] == [{"block3": 0.3}, {"block2": 0.1, "block3": 0.3}]
+    assert [stage.batch_norm for stage in found.recipe.stages[1:]] == [{"block3": "fixed_statistics"}, modes]
+
+
+def test_a_list_of_plans_is_a_stage_each(tmp_path: Path):
+    model = dense_net()
+    plans = [zoo.freeze(model, upto=name) for name in ("low2", "low1")]
+    run = zoo.finetune(
+        model, clusters(90), plan=plans, out=tmp_path / "run", epochs=2, head_epochs=3, progress=Progress(quiet=True)
+    )
+    stages = run.recipe.stages
+    assert [(s.name, s.train, s.epochs) for s in stages] == [("head", ("top",), 3), ("fine-tune", ("low2", "top"), 2)]
+    np.testing.assert_array_equal(run.model.get_layer("low1").kernel, model.get_layer("low1").kernel)
+    assert np.any(run.model.get_layer("low2").kernel.numpy() != model.get_layer("low2").kernel.numpy())
+    again = zoo.finetune(
+        model, clusters(90), recipe=run.folder / "recipe.toml", out=tmp_path / "again", progress=Progress(quiet=True)
+    )
+    assert values(again.model) == values(run.model), "the recipe says the plans"
+
+
+def test_more_plans_than_stages_take_the_last_stages_settings():
+    model = small_convnet(4)
+    plans = [zoo.freeze(model, upto=name) for name in ("block3", "block2", "block1")]
+    found = ready(model, quadrants(60), plan=plans)
+    assert [stage.name for stage in found.recipe.stages] == ["head", "fine-tune 1", "fine-tune 2"]
+    assert [plan.trained for plan in found.plans] == [plan.trained for plan in plans]
+
+
+def test_a_plan_for_another_network_is_refused_before_anything_is_made(tmp_path: Path):
+    other = zoo.freeze(dense_net(widths=(8, 8, 8)))
+    with pytest.raises(PlanError, match="plan has a layer 'low3', and the network has none"):
+        zoo.finetune(dense_net(), clusters(60), plan=other, out=tmp_path / "run", progress=Progress(quiet=True))
+    with pytest.raises(PlanError, match="plan does not cover the layer 'low3'"):
+        zoo.finetune(
+            dense_net(widths=(8, 8, 8)),
+            clusters(60),
+            plan=zoo.freeze(dense_net()),
+            out=tmp_path / "run",
+            progress=Progress(quiet=True),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_the_plans_say_is_not_said_again():
+    model = dense_net()
+    with pytest.raises(RecipeError, match=r"The plan says already what learns, in one stage.*thaw = 'by_block'"):
+        ready(model, clusters(60), plan=zoo.freeze(model), thaw="by_block")
+    plans = [zoo.freeze(model, upto="low2"), zoo.freeze(model)]
+    with pytest.raises(RecipeError, match=r"The plan says already what learns, in each stage.*multipliers"):
+        ready(model, clusters(60), plan=plans, multipliers={"low1": 0.1})
+
+
+@pytest.mark.parametrize("freeze", ["all", "block1"])
+def test_adapting_is_said_before_and_done_once_a_stage(tmp_path: Path, freeze: str):
+    model, (x, y) = small_convnet(4), quadrants(80)
+    before = values(model)
+    run = zoo.finetune(
+        model,
+        (x * 0.5 + 20, y),
+        out=tmp_path / "run",
+        freeze=freeze,
+        batch_norm="adapt",
+        head_epochs=1,
+        epochs=1,
+        progress=Progress(quiet=True),
+    )
+    log = (run.folder / "log.txt").read_text(encoding="utf-8")
+    assert "first the batch-norm statistics of block1, block2, block3 are re-estimated on 59 training examples" in log
+    assert "the statistics of 6 batch-norm layers re-estimated on 59 training examples, then fixed" in log
+    assert "adapt" in (run.folder / "plan.txt").read_text(encoding="utf-8")
+    low = run.model.get_layer("block1_bn1")
+    assert np.any(low.moving_mean.numpy() != model.get_layer("block1_bn1").moving_mean.numpy())
+    np.testing.assert_array_equal(low.gamma, model.get_layer("block1_bn1").gamma)
+    assert values(model) == before
+
+
+def test_a_callback_sees_the_whole_network(tmp_path: Path):
+    seen: list[str] = []
+
+    class Looking(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            seen.extend(layer.name for layer in self.model.network.layers[1:])
+
+    model = dense_net()
+    zoo.finetune(
+        model,
+        clusters(60),
+        plan=zoo.freeze(model, upto="low2"),
+        callbacks=[Looking()],
+        out=tmp_path / "run",
+        epochs=1,
+        progress=Progress(quiet=True),
+    )
+    assert seen == ["low1", "low2", "top"]
