@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from zoo.errors import WeightsError
 from zoo.formats.safetensors import (
     load_weights,
+    opened,
     parameter_count,
     read_header,
     read_tensors,
@@ -171,3 +172,33 @@ def test_writing_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert file.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["w"]
     shutil.rmtree(tmp_path)
+
+
+def test_tensors_are_known_by_the_header_and_read_when_asked(tmp_path):
+    arrays = {"b/kernel": np.ones((2, 3), "float16"), "a": np.arange(3), "flag": np.ones((), "bool")}
+    arrays["half"] = np.array([1.5, -2.0]).astype(np.dtype("bfloat16"))
+    write_tensors(tmp_path / "w", arrays)
+    with opened(tmp_path / "w") as tensors:
+        assert {n: (t.name, t.shape, t.dtype) for n, t in tensors.items()} == {
+            n: (n, a.shape, a.dtype.name) for n, a in arrays.items()
+        }
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(tensors[name].read(), array)
+
+
+def test_a_type_that_numpy_does_not_have_is_told_by_its_code_and_refused_when_read(tmp_path):
+    header = json.dumps({"a": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}).encode()
+    with opened(raw(tmp_path / "w", header, b"\0\0")) as tensors:
+        assert tensors["a"].dtype == "F8_E4M3"
+        assert "cannot be read as a safetensors file. Received " in said(tensors["a"].read)
+
+
+def test_opening_what_is_not_safetensors_is_refused(tmp_path):
+    def enter(file):
+        with opened(file):
+            pass
+
+    write_tensors(tmp_path / "w", {"a": np.ones(100)})
+    (tmp_path / "w").write_bytes((tmp_path / "w").read_bytes()[:-8])
+    assert said(enter, tmp_path / "w").startswith(f"{tmp_path / 'w'} cannot be read as a safetensors file. Received ")
+    assert said(enter, tmp_path / "none").startswith(f"{tmp_path / 'none'} is not a safetensors file: ")

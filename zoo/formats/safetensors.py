@@ -4,18 +4,21 @@ The header is small JSON, so shapes and parameter counts are known without loadi
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..atomic import completed
 from ..errors import WeightsError
+from .tensor import Tensor, reading
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
 
 _HEADER_LIMIT = 100 * 1024 * 1024
+_NUMPY_NAMES = {"BOOL": "bool", "BF16": "bfloat16", "I": "int", "U": "uint", "F": "float"}
 
 
 def read_header(file: Path) -> dict[str, tuple[int, ...]]:
@@ -85,6 +88,40 @@ def read_tensors(file: Path) -> "dict[str, np.ndarray]":
     except (SafetensorError, OSError) as reason:
         what = f"{file} cannot be read: {reason}."
         raise WeightsError(what) from None
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[dict[str, Tensor]]:
+    """The tensors of a safetensors file, in its header's order, each read when it is asked for.
+
+    Args:
+        file: The file.
+
+    Yields:
+        The tensors by name, such as ``hidden1/kernel``.
+
+    Raises:
+        WeightsError: if the file is not safetensors.
+    """
+    from safetensors import safe_open
+
+    shapes = read_header(file)
+    with reading(file, "a safetensors file"):
+        handle = safe_open(file, framework="numpy")
+    with handle:
+        yield {name: _tensor(file, handle, name, shape) for name, shape in shapes.items()}
+
+
+def _tensor(file: Path, handle: Any, name: str, shape: tuple[int, ...]) -> Tensor:
+    code = handle.get_slice(name).get_dtype()
+    letters = code.rstrip("0123456789")
+    dtype = _NUMPY_NAMES.get(code) or _NUMPY_NAMES.get(letters, letters) + code[len(letters) :]
+
+    def read() -> "np.ndarray":
+        with reading(file, "a safetensors file"):
+            return handle.get_tensor(name)
+
+    return Tensor(name, shape, dtype, read)
 
 
 def load_weights(model: "keras.Model", file: Path) -> None:
