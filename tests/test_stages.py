@@ -53,6 +53,18 @@ def test_thawing_by_block_takes_tables_by_block_apart():
     assert [stage.batch_norm for stage in found.recipe.stages[1:]] == [{"block3": "fixed_statistics"}, modes]
 
 
+def test_top_is_the_networks_top_whatever_it_is_called():
+    """EfficientNet has a pretrained block of that name."""
+    model = dense_net()
+    base = zoo.replace_top(model, cut="low2", classes=3, hidden=[4])
+    net = zoo.replace_top(base, cut="top_activation1", classes=3)
+    asked = ready(net, clusters(60), freeze="low2", head_epochs=1, multipliers={"top": 0.5})
+    assert learning(asked) == [("top2",), ("top", "top2")]
+    assert [row.rate for row in asked.plans[1].rows] == [0, 0, 1, 0.5]
+    again = prepared(net, clusters(60), recipe=asked.recipe)
+    assert learning(again) == learning(asked), "the resolved recipe means the same"
+
+
 def test_a_list_of_plans_is_a_stage_each(tmp_path: Path):
     model = dense_net()
     plans = [zoo.freeze(model, upto=name) for name in ("low2", "low1")]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo.block import top_block
 from zoo.copying import clone
 from zoo.errors import SurgeryError
 from zoo.flattening import flat
@@ -182,10 +183,26 @@ def test_feature_maps_are_averaged(shape: tuple[int, ...]):
     np.testing.assert_allclose(pooled, np.asarray(model(x)).mean(axis=axes), rtol=1e-5, atol=1e-5)
 
 
-def test_names_that_are_taken_are_numbered():
+def test_a_fresh_top_is_a_block_of_its_own_where_the_name_is_taken():
     once = zoo.replace_top(dense_net(), cut="low2", classes=3, hidden=[4])
     twice = zoo.replace_top(once, cut="top_activation1", classes=2, hidden=[5])
-    assert [layer.name for layer in twice.layers][-3:] == ["top_dense1_2", "top_activation1_2", "top_output"]
+    assert [layer.name for layer in twice.layers][-3:] == ["top2_dense1", "top2_activation1", "top2_output"]
+    found = zoo.blocks(twice)
+    assert found.names == ("low1", "low2", "top", "top2")
+    assert top_block(found) == "top2"
+    thrice = zoo.replace_top(twice, cut="top2_activation1", classes=2)
+    assert zoo.blocks(thrice).names[-1] == "top3"
+
+
+def test_freezing_below_the_top_freezes_what_efficientnet_calls_its_top():
+    """Its last convolution is called ``top_conv``; a fresh ``top_output`` beside it would have it learn."""
+    model = keras.applications.EfficientNetB0(weights=None, input_shape=(32, 32, 3), classes=4)
+    net = zoo.replace_top(model, classes=3)
+    found = zoo.blocks(net)
+    assert found.names[-2:] == ("top", "top2")
+    plan = zoo.freeze(net, train=[top_block(found)])
+    assert plan.trained == 1280 * 3 + 3
+    assert "top_conv" in plan.frozen_layers
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def _prefix(name: str) -> str:
     ``block_1``, ``top_output`` of ``top``.
     """
     words = name.split("_")
-    if words[0] == TOP:
+    if words[0] == TOP:  # whatever follows: a top is one block
         return TOP
     for i, word in enumerate(words):
         if re.fullmatch(r"[A-Za-z]*\d+[a-z]?", word) and (i + 1 < len(words) or i == 0):
@@ -235,5 +235,5 @@ def covering(block_list: Blocks, graph: keras.Model) -> dict[int, str]:
 
 
 def top_block(found: Blocks) -> str:
-    """The block of the network's top: ``top`` where there is one, else the highest."""
-    return TOP if TOP in found.names else found.names[-1]
+    """The block of the network's top: the highest, whatever it is called (EfficientNet calls one below it ``top``)."""
+    return found.names[-1]

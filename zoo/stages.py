@@ -41,7 +41,8 @@ def planned(
     found = blocks(model, patterns)
     stages, plans = [], []
     for stage in recipe.stages:
-        learning = _learning(stage, list(found.names), top_block(found))
+        stage = _with_top_named(stage, top_block(found))
+        learning = _learning(stage, list(found.names))
         for step in _steps(stage, learning, above=stages[-1].train if stages else None):
             stages.append(replace(step, name=free_name(step.name, [s.name for s in stages], " ")))
             plans.append(
@@ -141,14 +142,30 @@ def _patterns(model: keras.Model, card: Card) -> tuple[BlockPattern, ...]:
     return tuple(p for p in card.blocks if any(re.fullmatch(p.layers, name) for name in names))
 
 
-def _learning(stage: StagePart, names: list[str], top: str) -> list[str]:
-    """The blocks that learn in a stage, bottom to top; ``top`` stands for the network's top, whatever it is called."""
+def _with_top_named(stage: StagePart, top: str) -> StagePart:
+    """A stage in which ``top``, which stands for the network's top whatever that is called, has its name.
+
+    Where both are named, ``top`` is a block of the pretrained network itself, such as EfficientNet's.
+    """
+
+    def named(names: Any) -> dict[str, str]:
+        return {name: top if name == "top" and top not in names else name for name in names}
+
+    def keyed(table: Any) -> Any:
+        return {named(table)[k]: v for k, v in table.items()} if isinstance(table, dict) else table
+
+    train = None if stage.train is None else tuple(named(stage.train).values())
+    return replace(stage, train=train, multipliers=keyed(stage.multipliers), batch_norm=keyed(stage.batch_norm))
+
+
+def _learning(stage: StagePart, names: list[str]) -> list[str]:
+    """The blocks that learn in a stage, bottom to top."""
     if stage.train is not None:
-        return [top if name == "top" else name for name in stage.train]
+        return list(stage.train)
     if stage.freeze == FREEZE_NONE:
         return names
     if stage.freeze == FREEZE_ALL:
-        return [top]
+        return names[-1:]
     if stage.freeze == "half":
         return names[(len(names) - 1) // 2 :]
     if stage.freeze not in names:

@@ -1,10 +1,15 @@
-"""A fresh top for a network: hidden layers and one dense output, named ``top_...``."""
+"""A fresh top for a network: hidden layers and one dense output, named ``top_...``.
+
+Where the network below has layers of that prefix already (``top_conv`` of EfficientNet), they are named ``top2_...``: the fresh
+layers are a block of their own, and freezing everything below them means just that.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
+from .block import TOP
 from .errors import SurgeryError, close_matches
 from .models.top import activations
 from .naming import free_name
@@ -37,20 +42,19 @@ def with_top(
     base: keras.Model, *, classes: int, hidden: Sequence[int], activation: str, dropout: float, output: str, seed: int
 ) -> Any:
     """The output of a fresh top on a network's output; see :func:`zoo.replace_top`."""
-    taken = {layer.name for layer in base.layers}
-    x = _pooled(base.outputs[0], taken)
+    top = free_name(TOP, {layer.name.split("_")[0] for layer in base.layers}, "")
+    x = _pooled(base.outputs[0], f"{top}_pool")
     scaled = "lecun_normal" if activation == "selu" else "he_normal" if activation in _HE else "glorot_uniform"
     for i, width in enumerate(hidden, 1):
         initializer = _seeded(scaled, derive(seed, "top", i))
-        x = keras.layers.Dense(width, kernel_initializer=initializer, name=_take(f"top_dense{i}", taken))(x)
-        x = keras.layers.Activation(activation, name=_take(f"top_activation{i}", taken))(x)
+        x = keras.layers.Dense(width, kernel_initializer=initializer, name=f"{top}_dense{i}")(x)
+        x = keras.layers.Activation(activation, name=f"{top}_activation{i}")(x)
         if dropout:
-            name = _take(f"top_dropout{i}", taken)
-            x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", i), name=name)(x)
+            x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", i), name=f"{top}_dropout{i}")(x)
     if dropout and not hidden:
-        x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=_take("top_dropout", taken))(x)
+        x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=f"{top}_dropout")(x)
     initializer = _seeded("glorot_uniform", derive(seed, "top", 0))
-    name = _take("top_output", taken)
+    name = f"{top}_output"
     return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
 
 
@@ -58,7 +62,7 @@ def _seeded(name: str, seed: int) -> Any:
     return keras.initializers.get({"class_name": name, "config": {"seed": seed}})
 
 
-def _pooled(x: Any, taken: set[str]) -> Any:
+def _pooled(x: Any, name: str) -> Any:
     """Features as one vector an example: a feature map or a sequence is averaged."""
     layers = keras.layers
     pools = {3: layers.GlobalAveragePooling1D, 4: layers.GlobalAveragePooling2D, 5: layers.GlobalAveragePooling3D}
@@ -68,11 +72,4 @@ def _pooled(x: Any, taken: set[str]) -> Any:
     if rank not in pools:
         what = "A top cannot be put on this layer's output."
         raise SurgeryError(what, expected="(batch, features), or a feature map", received=f"shape {x.shape}")
-    return pools[rank](name=_take("top_pool", taken))(x)
-
-
-def _take(name: str, taken: set[str]) -> str:
-    """The name, numbered where the network below has a layer of that name already; from then on it is taken."""
-    free = free_name(name, taken)
-    taken.add(free)
-    return free
+    return pools[rank](name=name)(x)
