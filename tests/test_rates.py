@@ -23,6 +23,8 @@ VECTORS = clusters(16)[0], one_hot(clusters(16)[1], 3)
 RATES = {"low1": 0.25, "low2": 0.5, "top": 1.0}
 CLIPPINGS: list[dict[str, float]] = [{}, {"clipnorm": 0.1}, {"clipvalue": 0.01}, {"global_clipnorm": 0.1}]
 
+UNBUILT = pytest.mark.xfail(reason="train_stage leaves it to the first step to build the optimizer", strict=True)
+
 
 def plain_step(
     model: keras.Model, x: np.ndarray, y: np.ndarray, made: keras.optimizers.Optimizer
@@ -30,6 +32,7 @@ def plain_step(
     """What one step of Keras's own optimizer, at one rate for all, moves every learning variable by."""
     before = [v.numpy() for v in model.trainable_variables]
     model.compile(optimizer=made, loss=job(x, y).loss)
+    model.optimizer.build(model.trainable_variables)  # ScheduleFreeAdamW, built by its first step, forgets the weights
     model.train_on_batch(x, y)
     return {v.path: v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)}
 
@@ -54,13 +57,14 @@ def assert_multiples(
         {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.5, "clipnorm": 0.1},
         {"name": "muon", "learning_rate": 0.01, "adam_weight_decay": 0.3, "weight_decay": 0.5},
         {"name": "lamb", "learning_rate": 0.1, "weight_decay": 0.5},
+        pytest.param({"name": "schedulefreeadamw", "learning_rate": 0.1}, marks=UNBUILT),
         {"name": "adafactor", "learning_rate": 2.0, "weight_decay": 0.1},
         {
             "name": "adam",
             "learning_rate": {"name": "PolynomialDecay", "initial_learning_rate": 0.1, "decay_steps": 9},
         },
     ],
-    ids=lambda given: given["name"],
+    ids=lambda given: str(given["name"]),
 )
 def test_each_block_moves_by_its_multiple_of_the_plain_step(given: dict[str, Any]):
     steps = plain_step(dense_net(), *VECTORS, optimizer(**given))
@@ -72,7 +76,10 @@ def test_each_block_moves_by_its_multiple_of_the_plain_step(given: dict[str, Any
 
 @pytest.mark.slow
 @pytest.mark.parametrize("clipping", CLIPPINGS, ids=lambda given: next(iter(given), "unclipped"))
-@pytest.mark.parametrize("name", sorted(set(names()) - {"ftrl"}))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=UNBUILT if n == "schedulefreeadamw" else ()) for n in sorted(set(names()) - {"ftrl"})],
+)
 def test_every_optimizer_under_every_clipping_on_a_convnet(name: str, clipping: dict[str, float]):
     """Convolutions, and batch normalization in training, which is the same in plain Keras."""
     given = {"name": name, "learning_rate": 0.02, "weight_decay": 0.5, **clipping}
@@ -164,6 +171,19 @@ def test_clipping_bounds_the_step(clipping: dict[str, float], largest: float):
         "global_clipnorm": float(np.linalg.norm(norms)),
     }
     assert measured[next(iter(clipping))] == pytest.approx(largest, rel=0.01)
+
+
+@pytest.mark.xfail(
+    reason="train_stage does not finalize the optimizer, so the average is computed for nothing", strict=True
+)
+def test_an_average_of_the_weights_is_what_a_stage_ends_with():
+    """As `fit` does: with `use_ema` the result is the average, not the last step."""
+    model = dense_net()
+    how = stage(3, use_ema=True, ema_momentum=0.9)
+    result = train(model, zoo.freeze(model, layer_decay=0.5), job(*VECTORS), how)
+    averages = result.optimizer._model_variables_moving_average
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        np.testing.assert_array_equal(variable, average)
 
 
 # A break in the middle

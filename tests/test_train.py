@@ -1,4 +1,4 @@
-"""Stages: what moves, by how much, and that every random choice follows from the seed."""
+"""Stages: what moves, and that every random choice follows from the seed. By how much: see test_rates.py."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,7 +12,7 @@ from zoo import engine
 from zoo.card import BlockPattern
 from zoo.enforcement import frozen_digests
 from zoo.errors import PlanError, RecipeError, ZooError
-from zoo.graph import flat
+from zoo.flattening import flat
 from zoo.recipe import StagePart
 from zoo.train import FeatureStore, Job, Side, StageResult, batches, train_stage
 
@@ -159,68 +159,6 @@ def test_a_resizing_layer_does_not_put_batch_norm_in_training_mode(pictures):
     assert not moved(before, model)
     train(model, plan, job(*pictures, val=16, augment="light"))
     assert moved(before, model) == {"top/kernel", "top/bias"}
-
-
-# By how much
-
-
-def plain_step(model: keras.Model, x: np.ndarray, y: np.ndarray, name: str, **arguments: Any) -> dict[str, np.ndarray]:
-    """What one step of Keras's own optimizer moves every variable by."""
-    before = [v.numpy() for v in model.trainable_variables]
-    model.compile(optimizer=keras.optimizers.get({"class_name": name, "config": arguments}), loss=job(x, y).loss)
-    model.train_on_batch(x, y)
-    return {v.path: v.numpy() - old for v, old in zip(model.trainable_variables, before, strict=True)}
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("SGD", {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "global_clipnorm": 0.5}),
-        ("SGD", {"learning_rate": 0.1, "weight_decay": 0.1}),
-        ("AdamW", {"learning_rate": 0.01, "weight_decay": 0.5, "clipnorm": 0.1}),
-        ("Muon", {"learning_rate": 0.01, "adam_weight_decay": 0.3, "weight_decay": 0.5}),
-        ("Lion", {"learning_rate": 0.01, "clipvalue": 0.01}),
-    ],
-)
-def test_each_block_moves_by_its_multiple_of_the_plain_step(vectors, name: str, arguments: dict):
-    x, y = vectors[0][:16], vectors[1][:16]
-    steps = plain_step(dense_net(), x, y, name, **arguments)
-    model = dense_net()
-    before = {v.path: v.numpy() for v in model.weights}
-    plan = zoo.freeze(model, multipliers={"low1": 0.25, "low2": 0.5})
-    train(model, plan, job(x, y), stage(**{"name": name} | arguments))
-    for variable in model.weights:
-        factor = {"low1": 0.25, "low2": 0.5, "top": 1.0}[variable.path.split("/")[0]]
-        step = variable.numpy() - before[variable.path]
-        np.testing.assert_allclose(step, factor * steps[variable.path], rtol=2e-3, atol=2e-7, err_msg=variable.path)
-    assert all(np.abs(step).max() > 1e-4 for step in steps.values())
-
-
-def test_multiplier_zero_never_moves_even_under_weight_decay(vectors):
-    model = dense_net()
-    before = values(model)
-    how = stage(5, name="adamw", learning_rate=0.01, weight_decay=0.5)
-    train(model, zoo.freeze(model, multipliers={"low1": 0}), job(*vectors), how)
-    assert {path.split("/")[0] for path in moved(before, model)} == {"low2", "top"}
-
-
-@pytest.mark.parametrize(
-    ("clipping", "largest"),
-    [({"clipvalue": 1e-3}, 1e-3), ({"clipnorm": 1e-3}, 1e-3), ({"global_clipnorm": 1e-3}, 1e-3)],
-)
-def test_clipping_bounds_the_step(vectors, clipping: dict, largest: float):
-    x, y = vectors[0][:16], vectors[1][:16]
-    model = dense_net()
-    before = [v.numpy() for v in model.weights]
-    train(model, zoo.freeze(model), job(x, y), stage(learning_rate=1.0, **clipping))
-    steps = [v.numpy() - old for v, old in zip(model.weights, before, strict=True)]
-    norms = [float(np.linalg.norm(step)) for step in steps]
-    measured = {
-        "clipvalue": max(float(np.abs(step).max()) for step in steps),
-        "clipnorm": max(norms),
-        "global_clipnorm": float(np.linalg.norm(norms)),
-    }
-    assert measured[next(iter(clipping))] == pytest.approx(largest, rel=0.01)
 
 
 # Every random choice
