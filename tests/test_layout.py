@@ -35,8 +35,12 @@ ROWS = (
     ("strict_toml", "card", "registry", "network", "preparation", "finetuning", "evaluation"),
     ("input_form", "card", "sources.path", "registry"),
     ("atomic", "formats.safetensors", "network"),
-    ("graph", "block", "plan", "train", "finetuning"),
+    ("graph", "tracing", "flattening", "block", "plan", "enforcement", "train", "finetuning"),
+    ("flattening", "copying", "surgery", "editing"),
+    ("graph", "boundary", "plan"),
     ("graph", "surgery", "preparation"),
+    ("formats", "restoring"),
+    ("engine", "adaptation", "train"),
     ("data", "objective", "preparation"),
     ("engine", "train", "finetuning", "evaluation"),
     ("recipe", "options", "preparation"),
@@ -48,7 +52,14 @@ ROWS = (
 GROUND = ("strict_toml", "input_form", "atomic", "seeds", "text_table", "progress", "sources", "formats", "recipes")
 
 #: The only files that may name TensorFlow; the others speak Keras and NumPy.
-TENSORFLOW = {"zoo.engine", "zoo.device", "zoo.formats.savedmodel", "zoo.sources.tfhub", "zoo.export"}
+TENSORFLOW = {
+    "zoo.engine",
+    "zoo.device",
+    "zoo.formats.tf_checkpoint",
+    "zoo.formats.savedmodel",
+    "zoo.sources.tfhub",
+    "zoo.export",
+}
 
 
 @cache

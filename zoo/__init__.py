@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .network import load
     from .plan import Plan, freeze
     from .recipe import Recipe, read_recipe
+    from .restoring import Restored, load_weights
     from .run import Run
     from .surgery import drop_above, replace_top, split
     from .tracing import trace
@@ -45,6 +46,7 @@ _HOME = {
     "Prediction": "evaluation",
     "Recipe": "recipe",
     "RecipeError": "errors",
+    "Restored": "restoring",
     "Run": "run",
     "RunError": "errors",
     "SurgeryError": "errors",
@@ -57,6 +59,7 @@ _HOME = {
     "freeze": "plan",
     "insert_layer": "editing",
     "load": "network",
+    "load_weights": "restoring",
     "open_data": "data",
     "predict": "evaluation",
     "read_recipe": "recipe",
@@ -79,6 +82,7 @@ __all__ = [
     "Prediction",
     "Recipe",
     "RecipeError",
+    "Restored",
     "Run",
     "RunError",
     "SurgeryError",
@@ -91,6 +95,7 @@ __all__ = [
     "freeze",
     "insert_layer",
     "load",
+    "load_weights",
     "open_data",
     "predict",
     "read_recipe",

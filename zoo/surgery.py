@@ -97,7 +97,8 @@ def replace_top(
     """Drops everything above a layer and puts a fresh top there.
 
     A feature map is averaged over space first. Then come the hidden layers (each dense, activation, dropout) and one
-    dense output layer. The top's layers are named ``top_...``, so its block is ``top``.
+    dense output layer. The top's layers are named ``top_...``, so its block is ``top``; or ``top2``, where the network
+    below has such layers already.
 
     Args:
         model: A Keras model.

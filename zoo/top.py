@@ -1,7 +1,7 @@
 """A fresh top for a network: hidden layers and one dense output, named ``top_...``.
 
-Where the network below has layers of that prefix already (``top_conv`` of EfficientNet), they are named ``top2_...``: the fresh
-layers are a block of their own, and freezing everything below them means just that.
+Where the network below has layers of that prefix already (``top_conv`` of EfficientNet), they are named ``top2_...``:
+the fresh layers are a block of their own, and freezing everything below them means just that.
 """
 
 from collections.abc import Sequence
