@@ -143,7 +143,7 @@ class _Moments(keras.layers.Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Computes them."""
-        ops = keras.ops
+        ops: Any = keras.ops
         rank = len(inputs.shape)
         axes = [i for i in range(1, rank) if i != self._axis % rank]
         weight = ops.ones_like(inputs)

@@ -95,13 +95,14 @@ def _settings(recipe: Recipe, own: Sequence[Plan]) -> list[StagePart]:
     Otherwise each takes the last stage's; of several, the first takes those of the first stage (``head``) where it
     trains the top alone.
     """
+    stages = list(recipe.stages)
+    last, several = stages[-1], len(stages) > 1
     if len(own) == 1:
-        return [recipe.stages[-1]]
-    if len(own) == len(recipe.stages):
-        return list(recipe.stages)
+        return [last]
+    if len(own) == len(stages):
+        return stages
     learning = [row for row in own[0].rows if not row.frozen]
-    head = [recipe.stages[0]] if len(learning) == 1 and len(recipe.stages) > 1 else []
-    last = recipe.stages[-1]
+    head = stages[:1] if len(learning) == 1 and several else []
     return head + [replace(last, name=f"{last.name} {i + 1}") for i in range(len(own) - len(head))]
 
 
