@@ -23,8 +23,6 @@ VECTORS = clusters(16)[0], one_hot(clusters(16)[1], 3)
 RATES = {"low1": 0.25, "low2": 0.5, "top": 1.0}
 CLIPPINGS: list[dict[str, float]] = [{}, {"clipnorm": 0.1}, {"clipvalue": 0.01}, {"global_clipnorm": 0.1}]
 
-UNBUILT = pytest.mark.xfail(reason="train_stage leaves it to the first step to build the optimizer", strict=True)
-
 
 def plain_step(
     model: keras.Model, x: np.ndarray, y: np.ndarray, made: keras.optimizers.Optimizer
@@ -57,7 +55,7 @@ def assert_multiples(
         {"name": "adamw", "learning_rate": 0.01, "weight_decay": 0.5, "clipnorm": 0.1},
         {"name": "muon", "learning_rate": 0.01, "adam_weight_decay": 0.3, "weight_decay": 0.5},
         {"name": "lamb", "learning_rate": 0.1, "weight_decay": 0.5},
-        pytest.param({"name": "schedulefreeadamw", "learning_rate": 0.1}, marks=UNBUILT),
+        {"name": "schedulefreeadamw", "learning_rate": 0.1},
         {"name": "adafactor", "learning_rate": 2.0, "weight_decay": 0.1},
         {
             "name": "adam",
@@ -78,7 +76,7 @@ def test_each_block_moves_by_its_multiple_of_the_plain_step(given: dict[str, Any
 @pytest.mark.parametrize("clipping", CLIPPINGS, ids=lambda given: next(iter(given), "unclipped"))
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=UNBUILT if n == "schedulefreeadamw" else ()) for n in sorted(set(names()) - {"ftrl"})],
+    sorted(set(names()) - {"ftrl"}),
 )
 def test_every_optimizer_under_every_clipping_on_a_convnet(name: str, clipping: dict[str, float]):
     """Convolutions, and batch normalization in training, which is the same in plain Keras."""
@@ -173,9 +171,6 @@ def test_clipping_bounds_the_step(clipping: dict[str, float], largest: float):
     assert measured[next(iter(clipping))] == pytest.approx(largest, rel=0.01)
 
 
-@pytest.mark.xfail(
-    reason="train_stage does not finalize the optimizer, so the average is computed for nothing", strict=True
-)
 def test_an_average_of_the_weights_is_what_a_stage_ends_with():
     """As `fit` does: with `use_ema` the result is the average, not the last step."""
     model = dense_net()

@@ -316,6 +316,14 @@ def test_early_stopping_on_an_unknown_figure_is_refused(vectors):
         train(model, zoo.freeze(model), job(*vectors, val=16), how)
 
 
+@pytest.mark.parametrize("optimizer", [{"use_ema": True}, {"name": "schedulefreeadamw", "learning_rate": 0.01}])
+def test_early_stopping_and_an_average_of_the_weights_exclude_each_other(vectors, optimizer: dict):
+    model = dense_net()
+    how = replace(stage(3, **optimizer), early_stopping={"monitor": "val_loss", "patience": 2, "min_delta": 0.0})
+    with pytest.raises(RecipeError, match=r"'fine-tune' ends with the average of its weights, and early stopping with"):
+        train(model, zoo.freeze(model), job(*vectors, val=16), how)
+
+
 def test_divergence_is_an_error(vectors):
     model = keras.Sequential([keras.Input((6,)), layers.Dense(8, name="low"), layers.Dense(3, name="top")])
     what = job(*vectors, loss=keras.losses.MeanSquaredError())

@@ -42,9 +42,6 @@ COUNTED = {
     "inner_layers_of_a_nested_backbone",
 }
 
-#: What zoo still falls into, and why.
-OPEN = {"the_first_step_of_schedule_free_adamw": "train_stage leaves it to the first step to build the optimizer"}
-
 
 def test_every_trap_is_expected_to_show_something():
     assert list(EXPECTED) == list(traps.TRAPS)
@@ -61,9 +58,7 @@ def test_plain_keras_falls_into_it(name: str):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_zoo_does_not(name: str, request: pytest.FixtureRequest):
-    if name in OPEN:
-        request.applymarker(pytest.mark.xfail(reason=OPEN[name], strict=True))
+def test_zoo_does_not(name: str):
     expected, ours = EXPECTED[name][1], traps.measured(name).ours
     if isinstance(expected, str) or isinstance(ours, str):
         assert ours == expected

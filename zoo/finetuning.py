@@ -177,6 +177,7 @@ def _stage_line(result: StageResult) -> str:
     keys = [k for k in row if k not in ("stage", "epoch", "learning_rate", "seconds")]
     figures = ", ".join(f"{key} {row[key]:.4f}" for key in keys)
     best = "" if result.kept == result.epochs else f", stopped early, the weights of epoch {result.kept} kept"
+    best = ", the average of the weights kept" if result.averaged else best
     return (
         f"stage {result.name}: {result.epochs} epochs in {result.seconds:.1f} s{best}: {figures}; "
         f"{result.audited} frozen variables unmoved"

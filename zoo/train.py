@@ -58,7 +58,8 @@ class Job:
 @dataclass(frozen=True)
 class StageResult:
     """What a stage did: its history, a row an epoch; the epoch whose weights it kept (the last one, or the best under
-    early stopping); how many frozen variables were audited; the digest it ended with."""
+    early stopping); how many frozen variables were audited; the digest it ended with; whether its optimizer ended it
+    with the average of the weights, which the history does not measure."""
 
     name: str
     history: tuple[dict[str, Any], ...]
@@ -68,6 +69,7 @@ class StageResult:
     digest: str
     network: keras.Model = field(repr=False)
     optimizer: keras.optimizers.Optimizer = field(repr=False)
+    averaged: bool = False
 
     @property
     def epochs(self) -> int:
@@ -133,6 +135,8 @@ def train_stage(
     model.compile(
         optimizer=_optimizer(stage, model, multipliers_of(plan, graph)), loss=job.loss, weighted_metrics=job.metrics()
     )
+    # A slot that starts as a copy of its variable (schedule-free) would lose it if the first, compiled step made it.
+    model.optimizer.build(model.trainable_variables)
     stopping = _early_stopping(stage, val)
     history = _epochs(model, (train, val), stage, index, job, model.random_states(graph), stopping)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
@@ -141,7 +145,15 @@ def train_stage(
     seconds = time.perf_counter() - started
     kept = stopping[0].best_epoch + 1 if stopping else len(history)
     return StageResult(
-        stage.name, tuple(history), kept, seconds, audited, weights_digest(graph), graph, model.optimizer
+        stage.name,
+        tuple(history),
+        kept,
+        seconds,
+        audited,
+        weights_digest(graph),
+        graph,
+        model.optimizer,
+        averages(stage),
     )
 
 
@@ -214,6 +226,7 @@ def _epochs(
         callbacks.on_epoch_end(epoch, dict(figures))
         if model.stop_training:
             break
+    model.optimizer.finalize_variable_values(model.trainable_variables)  # an optimizer's average, where it keeps one
     callbacks.on_train_end()
     return history
 
@@ -241,7 +254,7 @@ def check_monitor(stage: StagePart, job: Job) -> None:
     """Refuses early stopping on a figure that nobody measures; known before anything is trained.
 
     Raises:
-        RecipeError: if there is no such figure.
+        RecipeError: if there is no such figure, or the stage's weights are an average over epochs.
     """
     measured = ["loss", *(metric.name for metric in job.metrics())]
     known = [*measured, *(f"val_{name}" for name in measured)]
@@ -249,6 +262,14 @@ def check_monitor(stage: StagePart, job: Job) -> None:
     if watched is not None and watched not in known:
         what = f"Early stopping cannot watch '{watched}': nobody measures it."
         raise RecipeError(what, expected=" | ".join(known), fix=close_matches(watched, known))
+    if watched is not None and averages(stage):
+        what = f"The stage '{stage.name}' ends with the average of its weights, and early stopping with one epoch's."
+        raise RecipeError(what, fix="Leave one of them out.")
+
+
+def averages(stage: StagePart) -> bool:
+    """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
+    return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
 
 
 def _early_stopping(stage: StagePart, val: Side) -> list[keras.callbacks.EarlyStopping]:
