@@ -36,7 +36,8 @@ from .report import write_report
 from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, write_split
 from .sources.path import digest_of
 from .starting_network import plain_name
-from .train import FeatureStore, Job, Side, StageResult, check_monitor, train_stage
+from .stopping import check_monitor
+from .train import FeatureStore, Job, Side, StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
 
@@ -92,7 +93,7 @@ def finetune(
         progress.line(line)
     job = _job(ready, callbacks, progress)
     for stage in ready.recipe.stages:
-        check_monitor(stage, job)
+        check_monitor(stage, [metric.name for metric in job.metrics()])
     folder = create_folder(Path(out))
     progress.log_to(folder / "log.txt")
     write_text(folder / "recipe.toml", recipe_text(ready.recipe))

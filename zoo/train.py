@@ -17,7 +17,7 @@ from .adaptation import adapt
 from .boundary import Boundary, cut_trunk
 from .checkpoint import weights_digest
 from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
-from .errors import RecipeError, ZooError, close_matches
+from .errors import ZooError
 from .flattening import flat
 from .layers import augmentation, by_variable, optimizer
 from .plan import Plan
@@ -25,6 +25,7 @@ from .progress import Progress
 from .recipe import StagePart
 from .seeds import derive, generator
 from .stage_network import StageNetwork, held_head
+from .stopping import averages, check_monitor, early_stopping
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def train_stage(
         ZooError: if training diverged.
     """
     started = time.perf_counter()
-    check_monitor(stage, job)
+    check_monitor(stage, [metric.name for metric in job.metrics()])
     graph = flat(network)
     apply(plan, graph)
     _adapted(graph, plan, stage, job)
@@ -137,7 +138,7 @@ def train_stage(
     )
     # A slot that starts as a copy of its variable (schedule-free) would lose it if the first, compiled step made it.
     model.optimizer.build(model.trainable_variables)
-    stopping = _early_stopping(stage, val)
+    stopping = early_stopping(stage, bool(len(val)))
     history = _epochs(model, (train, val), stage, index, job, model.random_states(graph), stopping)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise _diverged(stage, "weights are no longer finite")
@@ -248,35 +249,6 @@ class _Telling(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.progress.step(self.stage.name, self.epoch, self.stage.epochs, f"epochs, {_shown(logs or {})}")
-
-
-def check_monitor(stage: StagePart, job: Job) -> None:
-    """Refuses early stopping on a figure that nobody measures; known before anything is trained.
-
-    Raises:
-        RecipeError: if there is no such figure, or the stage's weights are an average over epochs.
-    """
-    measured = ["loss", *(metric.name for metric in job.metrics())]
-    known = [*measured, *(f"val_{name}" for name in measured)]
-    watched = (stage.early_stopping or {}).get("monitor")
-    if watched is not None and watched not in known:
-        what = f"Early stopping cannot watch '{watched}': nobody measures it."
-        raise RecipeError(what, expected=" | ".join(known), fix=close_matches(watched, known))
-    if watched is not None and averages(stage):
-        what = f"The stage '{stage.name}' ends with the average of its weights, and early stopping with one epoch's."
-        raise RecipeError(what, fix="Leave one of them out.")
-
-
-def averages(stage: StagePart) -> bool:
-    """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
-    return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
-
-
-def _early_stopping(stage: StagePart, val: Side) -> list[keras.callbacks.EarlyStopping]:
-    spec = stage.early_stopping
-    if spec is None or (spec["monitor"].startswith("val_") and not len(val)):
-        return []
-    return [keras.callbacks.EarlyStopping(**spec, restore_best_weights=True)]
 
 
 def batches(count: int, batch_size: int, seed: int, stage: int, epoch: int) -> list[np.ndarray]:
