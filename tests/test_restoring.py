@@ -284,6 +284,23 @@ def test_a_checkpoint_of_a_subclassed_model_holds_no_lists_and_says_so(tmp_path)
         np.testing.assert_array_equal(named(model)[name], named(source)[name])
 
 
+def test_a_private_attribute_is_found_in_a_checkpoint_and_in_keras_s_files(tmp_path):
+    class Private(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self._low, self._high = layers.Dense(6), layers.Dense(6)
+
+        def call(self, inputs):
+            return self._high(self._low(inputs))
+
+    for form in ("checkpoint", "weights.h5"):
+        source, model = Private(), Private()
+        assert gap(source(vectors()), model(vectors())) > 0.1
+        done = load_weights(model, FORMS[form](tmp_path, source))
+        assert done.fresh == () and "_low/kernel" in done.restored
+        assert gap(source(vectors()), model(vectors())) == 0
+
+
 def test_names_in_the_file_may_begin_with_the_model_s_own_name(tmp_path):
     source = own(1)
     model = own(2)
@@ -350,7 +367,7 @@ def test_what_include_asks_for_must_be_there(tmp_path):
     file = npz(tmp_path, {"hidden1/kernel": np.ones((6, 5)), "x": np.ones(1)})
     assert unmoved(network(), file, include="hidden[12]/.*") == (
         f"{file} does not have all that include asks for: hidden1/bias, hidden2/bias, hidden2/kernel. "
-        "Expected 4 variables; received 1; it holds 2 tensors: hidden1/kernel, x. "
+        "Expected 4 variables; received 1; the file has hidden1/kernel, x. "
         "Narrow include, or say with rename what the file calls them."
     )
 
@@ -359,7 +376,7 @@ def test_an_empty_match_is_refused(tmp_path):
     file = npz(tmp_path, {"layer/kernel": np.ones((6, 5))})
     assert unmoved(network(), file, include="hidden1/.*") == (
         f"Nothing in {file} matches the network. Expected such names as hidden1/bias, hidden1/kernel; "
-        "received 1 tensors: layer/kernel. Say with rename what the file calls the layers."
+        "received layer/kernel. Say with rename what the file calls the layers."
     )
     assert "received no tensors" in unmoved(network(), npz(tmp_path, {}))
 

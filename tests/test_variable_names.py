@@ -141,6 +141,19 @@ def test_a_cell_is_found_by_what_keras_calls_it_and_by_its_attribute():
         assert meant(model, name) == ["low_lstm/cell/kernel"]
 
 
+def test_the_halves_of_a_bidirectional_layer_are_called_by_their_attributes_since_keras_numbers_them():
+    def build() -> keras.Model:
+        inputs = keras.Input((5, 4))
+        return keras.Model(inputs, layers.Bidirectional(layers.LSTM(3), name="both")(inputs))
+
+    one, other = build(), build()
+    assert one.weights[0].path != other.weights[0].path
+    assert names(one) == names(other)
+    assert names(one)[0] == "both/forward_layer/cell/kernel"
+    for name in (one.weights[0].path, "both/forward_layer/lstm_cell/kernel"):
+        assert meant(one, name) == ["both/forward_layer/cell/kernel"]
+
+
 def test_a_network_of_applications_inside_another_is_named_and_found():
     model = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=3)
     inputs = keras.Input((32, 32, 3))

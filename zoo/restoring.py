@@ -60,7 +60,8 @@ def load_weights(
     come first (``backbone/conv1/kernel``). A layer without a name of its own that is an attribute of a subclassed model
     is called by the attribute (``encoder/kernel``, ``blocks/0/kernel``). A name in the file means the variable of that
     name; where there is none, the only one whose name ends so: ``conv1/kernel`` means ``backbone/conv1/kernel``.
-    ``.keras`` and ``.weights.h5`` files number a layer's variables: ``hidden1/0`` is its first.
+    ``.keras`` and ``.weights.h5`` files number a layer's variables: ``hidden1/0`` is its first. Names that Keras makes
+    up (``dense_7``) count on through a session: give names to layers whose weights are to be found again.
 
     The file is read as data: nothing in it is run, and no network is built from it. Either everything fits and is
     restored, or the model is left as it was. The states of optimizers and random generators are never restored.
@@ -85,7 +86,7 @@ def load_weights(
             variable or one for two; if the file is missing, damaged, or of another kind.
 
     Example:
-        >>> import keras, numpy as np, zoo
+        >>> import keras, numpy as np
         >>> np.savez("old.npz", **{"h1/kernel": np.ones((4, 3)), "h1/bias": np.ones(3), "out/bias": np.ones(2)})
         >>> hidden, top = keras.layers.Dense(3, name="hidden1"), keras.layers.Dense(2, name="top")
         >>> model = keras.Sequential([keras.Input((4,)), hidden, top])
@@ -220,14 +221,16 @@ def _check_complete(
     if not missing:
         return
     missing = sorted(missing)
-    holds = f"{len(tensors)} tensors: {_some(list(tensors))}" if tensors else "no tensors"
+    holds = _some(list(tensors)) or "no tensors"
     if not pairs:
         what = f"Nothing in {path} matches the network."
         fix = "Say with rename what the file calls the layers."
         raise WeightsError(what, expected=f"such names as {_some(missing)}", received=holds, fix=fix)
     what = f"{path} does not have all that include asks for: {_some(missing)}."
     fix = "Narrow include, or say with rename what the file calls them."
-    raise WeightsError(what, expected=f"{len(wanted)} variables", received=f"{len(pairs)}; it holds {holds}", fix=fix)
+    raise WeightsError(
+        what, expected=f"{len(wanted)} variables", received=f"{len(pairs)}; the file has {holds}", fix=fix
+    )
 
 
 def _check_fit(path: Path, pairs: Mapping[Place, Tensor], renamed: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ and repeats where two backbones are of the same make. A layer's place in its mod
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -19,6 +19,8 @@ from .graph import is_seed_state
 
 #: Lists inside lists, at most.
 _DEPTH = 20
+#: Ways to call a layer, at most: each layer around it has a few.
+_MIXES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Place:
         variable: The variable.
         layer: The layer that it belongs to.
         name: What it is called here: the names of the layers around it, its layer's and its own.
-        spellings: All that files may call it, the surest first.
+        spellings: All that files may call it.
         number: Its number among its layer's variables, in the order in which Keras saves them.
         count: How many variables its layer has.
     """
@@ -42,37 +44,49 @@ class Place:
     count: int
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Way:
-    """How a layer is reached: what it is called here; by its own name; by the attribute that holds it; in Keras's files
-    where they hold its name, and where they number its class, which tells nothing in a graph (``None``)."""
+    """How a layer is reached from the model.
+
+    ``name`` is what it is called here; ``named`` strings the layers' own names together; ``all`` mixes these with the
+    attributes that hold the layers; ``position`` is by class and number, as in Keras's files, and ``None`` in a graph,
+    where it tells nothing.
+    """
 
     name: str = ""
     named: str = ""
-    attribute: str = ""
-    saved: str = ""
+    all: tuple[str, ...] = ("",)
     position: str | None = ""
 
-    def __truediv__(self, inner: "_Way") -> "_Way":
-        position = None if self.position is None or inner.position is None else _join(self.position, inner.position)
-        return _Way(
-            _join(self.name, inner.name),
-            _join(self.named, inner.named),
-            _join(self.attribute, inner.attribute),
-            _join(self.saved, inner.saved),
-            position,
-        )
+    def on(self, step: "_Step") -> "_Way":
+        """The way to a layer right inside."""
+        position = None if self.position is None or step.position is None else _join(self.position, step.position)
+        mixed = dict.fromkeys(_join(way, name) for way in self.all for name in (step.name, *step.others))
+        return _Way(_join(self.name, step.name), _join(self.named, step.layer.name), tuple(mixed)[:_MIXES], position)
 
     def spellings(self, leaf: str, number: int) -> tuple[tuple[str, ...], ...]:
-        """All that files may call a variable of the layer, surest first; ``#0`` is a variable that files number."""
+        """All that files may call a variable of the layer, surest first; ``#0`` is a variable that files number.
+
+        The last two may be met without their beginnings.
+        """
         leaves = (leaf, f"#{number}")
         position = () if self.position is None else (_join(self.position, f"#{number}"),)
-        public = re.sub(r"(^|/)_+", r"\1", self.attribute)  # an attribute and a property that shows it are one
         return (
+            (*(_join(way, end) for way in self.all for end in leaves), *position),
             tuple(_join(self.name, end) for end in leaves),
-            (*(_join(way, end) for way in (self.attribute, self.saved, public) for end in leaves), *position),
             tuple(_join(self.named, end) for end in leaves),
         )
+
+
+@dataclass
+class _Step:
+    """A layer right inside another one: what it is called there, here and in files, and the attribute that holds it."""
+
+    layer: keras.Layer
+    name: str
+    held: str | None
+    others: tuple[str, ...]
+    position: str | None
 
 
 def _join(above: str, below: str) -> str:
@@ -105,9 +119,9 @@ def _places_in(layer: keras.Layer, way: _Way, seen: set[int]) -> Iterator[Place]
             seen.add(id(variable))
             name, spellings = _join(way.name, leaf), way.spellings(leaf, number)
             yield Place(variable, layer, name, spellings, number, len(own))
-    for child, step in _steps(layer):
-        if id(child) not in seen:
-            yield from _places_in(child, way / step, seen)
+    for step in _steps(layer):
+        if id(step.layer) not in seen:
+            yield from _places_in(step.layer, way.on(step), seen)
 
 
 def _leaves(layer: keras.Layer, own: list[keras.Variable]) -> list[str]:
@@ -118,24 +132,26 @@ def _leaves(layer: keras.Layer, own: list[keras.Variable]) -> list[str]:
     return [name if counts[name] == 1 else f"{name}_{i}" for i, name in enumerate(names)]
 
 
-def _steps(layer: keras.Layer) -> list[tuple[keras.Layer, _Way]]:
+def _steps(layer: keras.Layer) -> list[_Step]:
     """The layers right inside a layer, walked as Keras walks them when it saves."""
     in_graph = layer._obj_type() in ("Functional", "Sequential")
-    found: dict[int, tuple[keras.Layer, _Way]] = {}
+    by_keras = type(layer).__module__.startswith("keras.")
+    found: dict[int, _Step] = {}
     for attribute, value in _walk_saveable(layer):
         for child, held, position in _layers_in(value, attribute, attribute):
-            above = position.rpartition("/")[0]
             if attribute == "layers":  # a model's own list of all its layers
-                way = _Way(child.name, child.name, child.name, child.name, None if in_graph else position)
-            else:
-                own = held if _is_automatic(child) else child.name
-                saved = _join(above, child.name) if above and not _is_automatic(child) else position
-                way = _Way(own, child.name, held, saved, position)
-            first = found.setdefault(id(child), (child, way))[1]
-            if not in_graph and first.attribute == child.name:
-                first.name, first.attribute = way.name, way.attribute
+                found.setdefault(id(child), _Step(child, child.name, None, (), None if in_graph else position))
+                continue
+            name = held if _is_automatic(child, by_keras) else child.name
+            above = position.rpartition("/")[0]
+            saved = position if not above or name == held else f"{above}/{child.name}"
+            public = held.lstrip("_")  # an attribute, and the property that shows it, are one
+            step = _Step(child, name, held, (child.name, held, public, saved), position)
+            known = found.setdefault(id(child), step)
+            if known.held is None and not in_graph:
+                found[id(child)] = replace(step, position=known.position)
     for child in layer._flatten_layers(include_self=False, recursive=False):
-        found.setdefault(id(child), (child, _Way(child.name, child.name, child.name, child.name, None)))
+        found.setdefault(id(child), _Step(child, child.name, None, (), None))
     return _told_apart(list(found.values()))
 
 
@@ -152,20 +168,21 @@ def _layers_in(value: Any, held: str, position: str, depth: int = 0) -> Iterator
                 yield from _layers_in(item, f"{held}/{key}", f"{position}/{kind}", depth + 1)
 
 
-def _is_automatic(layer: keras.Layer) -> bool:
-    """Whether Keras made a layer's name: its class's, numbered."""
-    return bool(re.fullmatch(rf"{to_snake_case(type(layer).__name__)}(_\d+)?", layer.name))
+def _is_automatic(layer: keras.Layer, by_keras: bool) -> bool:
+    """Whether Keras made a layer's name: its class's, numbered; a layer of Keras's may put a word before it."""
+    before = "(.*_)?" if by_keras else ""
+    return bool(re.fullmatch(rf"{before}{to_snake_case(type(layer).__name__)}(_\d+)?", layer.name))
 
 
-def _told_apart(steps: list[tuple[keras.Layer, _Way]]) -> list[tuple[keras.Layer, _Way]]:
+def _told_apart(steps: list[_Step]) -> list[_Step]:
     """Calls layers of the same name by the attributes that hold them."""
     while True:
-        counts = Counter(way.name for _, way in steps)
-        same = [way for _, way in steps if counts[way.name] > 1 and way.name != way.attribute]
+        counts = Counter(step.name for step in steps)
+        same = [step for step in steps if counts[step.name] > 1 and step.held not in (None, step.name)]
         if not same:
             return steps
-        for way in same:
-            way.name = way.attribute
+        for step in same:
+            step.name = step.held or step.name
 
 
 class Names:
@@ -180,8 +197,8 @@ class Names:
         self._model = f"{model_name}/"
         self._levels: list[dict[str, list[Place]]] = [{} for _ in range(5)]
         for place in found:
-            names, ways, own_names = place.spellings
-            levels = (names, ways, own_names, _endings(names), _endings(own_names))
+            ways, names, own_names = place.spellings
+            levels = (names, own_names, ways, _endings(names), _endings(own_names))
             for level, spellings in zip(self._levels, levels, strict=True):
                 for spelling in dict.fromkeys(spellings):
                     level.setdefault(spelling, []).append(place)

@@ -4,7 +4,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from zoo.formats.conversion import converted
+from zoo.formats.conversion import _within, converted
 
 BIG = 2**63
 
@@ -59,6 +59,15 @@ def test_what_survives_exactly_is_converted(values, target):
 def test_what_would_change_is_refused(values, target):
     with pytest.raises(ValueError, match=f"its {values.dtype.name} numbers do not survive as {target}"):
         converted(values, target)
+
+
+def test_a_type_s_range_is_compared_exactly():
+    """2**63 as a float is what 2**63 - 1 becomes: on some machines it turns back into that."""
+    for values, inside in (([float(BIG)], False), ([-float(BIG)], True), ([np.nan], False), ([1.0, 2.0], True)):
+        assert _within(np.array(values), np.dtype("int64")) is inside
+    for values, inside in ((np.array([BIG], "uint64"), False), (np.array([BIG - 1], "uint64"), True)):
+        assert _within(values, np.dtype("int64")) is inside
+    assert _within(np.array([1e300]), np.dtype("float32"))
 
 
 @pytest.mark.parametrize("values", [np.ones(2, "complex64"), np.array(["a"]), np.array([None]), np.array([b"a"])])

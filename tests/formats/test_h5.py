@@ -66,6 +66,32 @@ def test_keras_3_numbers_are_told_with_the_names_of_layers(tmp_path):
         assert {(tensors[f"base/norm/{i}"].count, tensors[f"base/norm/{i}"].shape) for i in range(4)} == {(4, (4,))}
 
 
+def test_a_class_s_number_is_not_taken_for_a_name_where_the_file_has_none(tmp_path):
+    def fill(handle: h5py.File) -> None:
+        for path in ("layers/dense", "layers/dense_1", "layers/lstm/cell", "encoder"):
+            handle[f"{path}/vars/0"] = np.ones(2)
+        handle["optimizer/vars/0"] = handle["metrics/mean/vars/0"] = np.ones(2)
+
+    with opened(written(tmp_path / "w.h5", fill)) as tensors:
+        assert list(tensors) == ["encoder/0", "layers/dense/0", "layers/dense_1/0", "layers/lstm/cell/0"]
+
+
+def test_layers_of_one_name_in_a_list_are_told_by_their_places(tmp_path):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.blocks = [layers.Dense(2, name="same"), layers.Dense(2, name="same"), layers.Dense(2, name="other")]
+
+        def call(self, x):
+            return self.blocks[2](self.blocks[1](self.blocks[0](x)))
+
+    one = Own()
+    one(np.ones((1, 2)))
+    one.save_weights(tmp_path / "w.weights.h5")
+    places = ("blocks/dense", "blocks/dense_1", "blocks/other")
+    assert names(tmp_path / "w.weights.h5") == [f"{place}/{i}" for place in places for i in range(2)]
+
+
 def test_the_tenth_variable_comes_after_the_ninth(tmp_path):
     class Many(layers.Layer):
         def build(self, _):

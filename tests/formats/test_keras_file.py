@@ -39,7 +39,7 @@ def packed(file: Path, content: dict[str, bytes], compression: int = zipfile.ZIP
 
 
 def model() -> keras.Model:
-    """Classes that repeat and alternate, an operation that shares a layer's class name, and models inside."""
+    """Classes that repeat and alternate, operations that are no layers, and models inside."""
     inner = keras.Input((4,))
     x = layers.Dense(4, name="low")(inner)
     base = keras.Model(inner, layers.Dense(4, name="high")(layers.BatchNormalization(name="norm")(x)), name="base")

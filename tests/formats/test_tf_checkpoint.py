@@ -75,6 +75,22 @@ def test_the_optimizer_s_are_left_out_though_it_lists_the_network_s_too(optimize
         assert [name for name in found if "seed_generator" not in name] == NAMES
 
 
+def test_a_variable_that_an_optimizer_lists_is_called_by_the_way_through_the_network(tmp_path):
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.low, self.high = keras.Sequential([layers.Dense(3)]), keras.Sequential([layers.Dense(3)])
+
+        def call(self, x):
+            return self.high(self.low(x))
+
+    one = Own()
+    one.compile("adam", "mse")
+    one.fit(np.ones((4, 3)), np.ones((4, 3)), verbose=0)
+    found = names(objects(tmp_path, a=one.optimizer, net=one))
+    assert found and all(name.startswith(("net/low/", "net/high/", "sequential")) for name in found), found
+
+
 def test_slots_and_the_counter_of_saves_are_left_out(tmp_path):
     held = tf.Variable(np.ones(3, "float32"), name="low/kernel")
     optimizer = tf.compat.v1.train.AdamOptimizer()

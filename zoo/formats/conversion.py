@@ -66,7 +66,8 @@ def _is_float(dtype: "np.dtype[Any]") -> bool:
 
 
 def _within(values: "np.ndarray", dtype: "np.dtype[Any]") -> bool:
-    """Whether all numbers lie in an integer type's range: outside it a conversion may wrap, and wrap back again."""
+    """Whether all numbers lie in an integer type's range: outside it a conversion wraps or stops at the last number,
+    as the machine has it, and on the way back it may look right."""
     import numpy as np
 
     if dtype.kind not in "iu":

@@ -112,7 +112,7 @@ class _Contents:
         layers = {match["owner"]: self._layer(match["owner"] or "", names) for match in owned.values()}
         repeats = Counter(layer for layer, _ in layers.values())
         for path in sorted(self.datasets, key=_natural):
-            if path.startswith("optimizer/"):
+            if path.startswith(("optimizer/", "metrics/")):
                 continue  # no part of the network
             if path not in owned:
                 tensors.append(self._tensor(path, path))
@@ -127,17 +127,23 @@ class _Contents:
         return tensors
 
     def _layer(self, owner: str, names: Mapping[str, str]) -> tuple[str, bool]:
-        """A layer's name, those of the layers around it before it; and whether none of them was made by Keras."""
+        """A layer's name, those of the layers around it before it; and whether none of them was made by Keras.
+
+        Where the file does not tell the name of a layer in a graph, its place stands for it: the number of its class
+        must not be taken for a name.
+        """
         parts, certain, path = [], True, ""
         for part in filter(None, owner.split("/")):
-            above, path = path, f"{path}/{part}".lstrip("/")
+            above, path = path, _join(path, part)
             listed = above and f"{above}/vars" not in self.groups  # a list of layers, which has no variables of its own
             name = self._name_at(path) or names.get(path)
+            in_graph = above.rpartition("/")[2] in _LISTS
             if part in _LISTS and f"{path}/vars" not in self.groups:
                 continue
+            if in_graph and name is None:
+                return owner, True
             automatic = name is None or bool(re.fullmatch(rf"{re.sub(r'_[0-9]+$', '', part)}(_\d+)?", name))
             certain = certain and not (listed and automatic)
-            in_graph = above.rsplit("/", 1)[-1] in _LISTS
             parts.append(name if name and listed and (in_graph or not automatic) else part)
         return "/".join(parts), certain
 

@@ -81,8 +81,6 @@ def _names_of(config: Any, above: str = "") -> Iterator[tuple[str, str]]:
     entries = inner.get("layers") if isinstance(inner, dict) else None
     numbers: Counter[str] = Counter()
     for entry in entries if isinstance(entries, list) else []:
-        if str(entry.get("module")).startswith("keras.src.ops"):
-            continue  # an operation has no variables, and no group
         group = _snake_case(str(entry["class_name"]))
         path = f"{above}layers/{group}{f'_{numbers[group]}' if numbers[group] else ''}"
         numbers[group] += 1
