@@ -84,6 +84,20 @@ def test_in_a_fresh_network_a_planted_fault_hides(monkeypatch: pytest.MonkeyPatc
     assert min(cut.channel for cut in fresh.cuts) < min(cut.channel for cut in live.cuts) / 10
 
 
+def test_a_live_network_normalizes_what_inference_gives_it_and_keeps_its_settings():
+    inputs = keras.Input((32, 32, 3))
+    x = keras.layers.Dropout(0.5, name="drop")(inputs)
+    norm = keras.layers.BatchNormalization(name="norm", momentum=0.9, epsilon=1e-6)
+    model = keras.Model(inputs, norm(x))
+    x = comparison.pictures(8, 32)
+    comparison.make_live(model, x)
+    given = np.asarray(model(x, training=False))
+    assert np.abs(given.mean((0, 1, 2))).max() < 1e-3
+    np.testing.assert_allclose(given.std((0, 1, 2)), 1, atol=1e-3)
+    assert norm.momentum == 0.9
+    assert model.get_layer("drop").rate == 0.5
+
+
 def cut(**figures: float | None) -> Cut:
     """A cut that is right, but for ``figures``."""
     return replace(Cut("low", 1, 0, 0.0, 1e-4, None), **figures)
