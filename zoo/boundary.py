@@ -52,6 +52,14 @@ class Boundary:
     tensors: tuple[Any, ...]
 
     @property
+    def places(self) -> tuple[tuple[Any, ...], ...]:
+        """Which calls lie below, and which of their outputs cross: two cuts of one network differ in it."""
+        order = {id(node): i for i, node in enumerate(self.below)}
+        made = [(node_of(tensor), tensor) for tensor in self.tensors]
+        crossing = [(order.get(id(node), -1), [id(t) for t in node.outputs].index(id(t))) for node, t in made]
+        return (tuple(node.operation.name for node in self.below), tuple(crossing))
+
+    @property
     def crossings(self) -> tuple[Crossing, ...]:
         """What crosses, for printing."""
         return tuple(_crossing(tensor) for tensor in self.tensors)
@@ -94,7 +102,42 @@ def boundary(graph: keras.Model, frozen: frozenset[str]) -> Boundary:
     used = [t for node in above for t in node.input_tensors] + list(graph.outputs)
     given = {id(t): t for t in graph.inputs}
     crossing = {id(t): t for t in used if id(t) in made or id(t) in given}
+    crossing |= {id(mask): mask for mask in _carried(below, above, list(crossing.values())).values()}
     return Boundary(tuple(below), tuple(above), tuple(crossing.values()))
+
+
+def _mask_of(tensor: Any) -> Any:
+    return getattr(tensor, "_keras_mask", None)
+
+
+def _carried(below: Sequence[Any], above: Sequence[Any], tensors: Sequence[Any]) -> dict[int, Any]:
+    """The masks that crossing tensors carry to a layer that heeds them, by the tensor's ``id``."""
+    heeded = {id(t) for node in above if _heeds_masks(node.operation) for t in node.input_tensors}
+    carrying = _carrying(below)
+    return {id(t): _mask_of(t) for t in tensors if id(t) in heeded & carrying}
+
+
+def _carrying(nodes: Sequence[Any]) -> set[int]:
+    """The tensors, by ``id``, that carry a mask once some calls are made.
+
+    Keras's attention takes the masks off what it is called on: whatever takes that later sees none, and hands none on,
+    unless the mask is an argument of its call.
+    """
+    carrying: set[int] = set()
+    for node in nodes:
+        given = any(name.endswith("mask") and value is not None for name, value in node.arguments.kwargs.items())
+        whole = given or all(id(t) in carrying for t in node.input_tensors if _mask_of(t) is not None)
+        if isinstance(node.operation, keras.layers.MultiHeadAttention):
+            carrying -= {id(t) for t in node.input_tensors}
+        if whole:
+            carrying |= {id(t) for t in node.outputs if _mask_of(t) is not None}
+    return carrying
+
+
+def _heeds_masks(operation: Any) -> bool:
+    """Whether a layer uses the masks that its inputs carry, or hands them on."""
+    named = getattr(operation, "call_signature_parameters", ())
+    return getattr(operation, "supports_masking", False) or any(name.endswith("mask") for name in named)
 
 
 def _always_draws(operation: Any) -> bool:
@@ -107,14 +150,34 @@ def cut_trunk(graph: keras.Model, edge: Boundary) -> keras.Model:
 
     A mask crosses as a tensor of its own: one that hung on the masked tensor too would make Keras warn.
     """
-    crossing = [keras.ops.copy(t) if getattr(t, "_keras_mask", None) is not None else t for t in edge.tensors]
+    crossing = [keras.ops.copy(t) if _mask_of(t) is not None else t for t in edge.tensors]
     return keras.Model(inputs_of(graph), one_or_list(crossing), name=f"{graph.name}_trunk")
+
+
+@keras.saving.register_keras_serializable(package="zoo")
+class Masked(keras.layers.Layer):
+    """Gives a tensor the mask that crossed beside it: some layers (attention) only see what a tensor carries."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        """Takes a tensor and its mask."""
+        return keras.ops.copy(inputs[0])
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask that was given."""
+        return inputs[1]
 
 
 def cut_head(graph: keras.Model, edge: Boundary, runner: Runner | None = None) -> keras.Model:
     """What lies above a boundary, as a network that takes the crossing tensors; ``runner`` runs each call again."""
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=f"crossing{i}") for i, t in enumerate(edge.tensors)]
-    values: dict[int, Any] = {id(tensor): new for tensor, new in zip(edge.tensors, inputs, strict=True)}
+    crossed: dict[int, Any] = {id(tensor): new for tensor, new in zip(edge.tensors, inputs, strict=True)}
+    values: dict[int, Any] = dict(crossed)
+    for key, mask in _carried(edge.below, edge.above, edge.tensors).items():
+        values[key] = Masked(name=f"{crossed[key].name}_masked")([crossed[key], crossed[id(mask)]])
     run(edge.above, values, runner)
     outputs = keras.tree.map_structure(lambda tensor: values[id(tensor)], outputs_of(graph))
     return keras.Model(one_or_list(inputs), outputs, name=f"{graph.name}_head")

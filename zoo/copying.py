@@ -41,6 +41,7 @@ def clone(model: keras.Model, rebuild: Rebuild = rebuilt) -> keras.Model:
         run(calls(graph), copy.values, copy.call)
         for layer, fresh in copy.layers():
             copy_layer(layer, fresh)
+            copy_switches(layer, fresh)
     except (NotImplementedError, ValueError, TypeError) as reason:
         what = f"The network '{model.name}' cannot be copied: {str(reason).splitlines()[0]}"
         raise SurgeryError(what, fix="Give its own layers a get_config().") from reason
@@ -81,7 +82,8 @@ class Copy:
     def model(self, outputs: Any) -> keras.Model:
         """The copy, with some of the original's tensors, in any structure, as its outputs."""
         of = self.values
-        inputs = keras.tree.map_structure(lambda tensor: of[id(tensor)], inputs_of(self.graph))
+        fresh = dict(zip(map(id, self.graph.inputs), self._inputs, strict=True))  # in `values` an edit may stand
+        inputs = keras.tree.map_structure(lambda tensor: fresh[id(tensor)], inputs_of(self.graph))
         given = keras.tree.map_structure(lambda tensor: of[id(tensor)], outputs)
         return keras.Model(inputs, given, name=self.graph.name)
 
@@ -110,6 +112,13 @@ def copy_layer(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
         to.assign(value)
     for given, to in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
         _copy_beside_variables(given, to)
+
+
+def copy_switches(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
+    """Sets ``trainable`` in a copy as it is in the original: the configuration of a layer made of others (attention, a
+    recurrent cell) does not say it of them."""
+    for given, to in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
+        to.trainable = given.trainable
 
 
 def copy_preprocessing(source: keras.Model, target: keras.Model) -> None:

@@ -1,15 +1,15 @@
 """Replacing and inserting layers anywhere in a network; everything else stays as it was."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from .copying import Copy, copy_layer, rebuilt
+from .copying import Copy, copy_layer, copy_switches, rebuilt
 from .errors import SurgeryError
 from .flattening import flat
-from .graph import calls, node_of, operations, outputs_of, run
+from .graph import calls, node_of, operations, outputs_of
 from .naming import free_name
 from .surgery import no_such_layer
 
@@ -59,14 +59,15 @@ def replace_layer(
         what = f"'{name}' matches {len(old)} layers, and one layer cannot stand for all: {_listed(old)}."
         raise SurgeryError(what, fix="Give a function that makes each: lambda old: keras.layers.ReLU().")
     edit = _Edit(graph, leaving=[op.name for op in old])
-    parts = {id(op): edit.ready(layer(op) if makes else layer) for op in old}  # pyright: ignore[reportCallIssue]
+    parts = {id(op): edit.ready(layer(op) if makes else layer) for op in old}  # pyright: ignore[reportCallIssue, reportOptionalCall]
 
     def call(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if id(operation) not in parts:
             return edit.copy.call(operation, args, kwargs)
         return edit.chain(parts[id(operation)], args, kwargs, f"'{operation.name}'")
 
-    edit.run(call)
+    for node in calls(graph):
+        edit.run(node, call)
     if keep_weights:
         for op in old:
             _hand_down(op, parts[id(op)])
@@ -112,9 +113,7 @@ def insert_layer(model: keras.Model, layer: Part, *, above: str | None = None, b
 
     for node in calls(graph):
         changed = {id(t): through(t) for t in node.input_tensors if (id(t), id(node)) in edges}
-        args, kwargs = node.arguments.fill_in({**edit.copy.values, **changed})
-        outputs = edit.fitting(f"'{node.operation.name}'", edit.copy.call, node.operation, args, kwargs)
-        edit.copy.values.update(zip(map(id, node.outputs), keras.tree.flatten(outputs), strict=True))
+        edit.run(node, edit.copy.call, changed)
     for tensor in graph.outputs:
         if (id(tensor), None) in edges:
             edit.copy.values[id(tensor)] = through(tensor)
@@ -143,7 +142,7 @@ def _edges(graph: keras.Model, above: str | None, below: str | None) -> set[tupl
         if name is not None and name not in made.values():
             raise no_such_layer(graph, name)
     takers = [(t, node) for node in nodes for t in node.input_tensors if t.dtype != "bool"]
-    found = {
+    found: set[tuple[int, int | None]] = {
         (id(t), id(node)) for t, node in takers if above in (None, made[id(t)]) and below in (None, node.operation.name)
     }
     if below is None:
@@ -169,7 +168,8 @@ class _Edit:
         self._graph = graph
         self.copy = Copy(graph)
         self._own = {id(op): op for op in operations(graph)}
-        self._taken = {op.name for op in self._own.values()} - set(leaving)
+        inputs = {node_of(tensor).operation.name for tensor in graph.inputs}
+        self._taken = ({op.name for op in self._own.values()} | inputs) - set(leaving)
 
     def ready(self, part: Any) -> list[keras.layers.Layer]:
         """What was given as a chain of layers; one that has a taken name, or is of the network itself, as a copy."""
@@ -189,13 +189,20 @@ class _Edit:
         if layer.built:
             fresh.build_from_config(layer.get_build_config())
             copy_layer(layer, fresh)
+            copy_switches(layer, fresh)
         return fresh
 
     def chain(self, part: Sequence[Any], args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> Any:
         """Calls a chain of layers on what the layer at this place was called with."""
         if not part:
-            return args[0]
+            return (*args, *kwargs.values())[0]
         known = {key: value for key, value in kwargs.items() if key in part[0].call_signature_parameters}
+        for key in kwargs.keys() - known.keys():
+            if not key.endswith("mask") and any(
+                isinstance(v, keras.KerasTensor) for v in keras.tree.flatten(kwargs[key])
+            ):
+                what = f"The network '{self._graph.name}' cannot be changed so: {where} also takes '{key}'."
+                raise SurgeryError(what, fix=f"'{part[0].name}' must take it too.")
         outputs = self.fitting(where, part[0], *args, **known)
         for layer in part[1:]:
             outputs = self.fitting(where, layer, outputs)
@@ -213,10 +220,24 @@ class _Edit:
             what = f"The network '{self._graph.name}' cannot be changed so: at {where}, {str(reason).splitlines()[0]}"
             raise SurgeryError(what, fix="The new layers must take and give the shapes that stand there.") from reason
 
-    def run(self, call: Any) -> None:
-        """Makes the copy's calls."""
-        for node in calls(self._graph):
-            self.fitting(f"'{node.operation.name}'", run, [node], self.copy.values, call)
+    def run(self, node: Any, call: Any, changed: Mapping[int, Any] | None = None) -> None:
+        """Makes one of the copy's calls; ``changed`` holds what it takes in other tensors' places.
+
+        A mask that the inputs carry is left to Keras: what is changed below may carry another one, or none.
+        """
+        args, kwargs = node.arguments.fill_in({**self.copy.values, **(changed or {})})
+        carried = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.input_tensors} - {id(None)}
+        for name, given in node.arguments.kwargs.items():
+            masks = [mask for mask in keras.tree.flatten(given) if mask is not None]
+            if name.endswith("mask") and masks and all(id(mask) in carried for mask in masks):
+                del kwargs[name]
+        outputs = keras.tree.flatten(self.fitting(f"'{node.operation.name}'", call, node.operation, args, kwargs))
+        if len(outputs) != len(node.outputs):
+            what = (
+                f"The network '{self._graph.name}' cannot be changed so: '{node.operation.name}' gives other tensors."
+            )
+            raise SurgeryError(what, expected=f"{len(node.outputs)} of them", received=str(len(outputs)))
+        self.copy.values.update(zip(map(id, node.outputs), outputs, strict=True))
 
     def finished(self) -> keras.Model:
         """The changed copy.
@@ -231,6 +252,7 @@ class _Edit:
                     fix = f"Replace '{layer.name}' too, or let the new layer give what stood there."
                     raise SurgeryError(what, expected=str(tuple(old.shape)), received=str(tuple(new.shape)), fix=fix)
             copy_layer(layer, fresh)
+            copy_switches(layer, fresh)
         return self.fitting("its outputs", self.copy.model, outputs_of(self._graph))
 
 

@@ -17,7 +17,7 @@ def flat(model: keras.Model) -> keras.Model:
 
     Where layers of several models inside bear one name, each is known here by its model's name and its own
     (``left_conv1``). A subclassed model whose ``call`` is made of Keras operations is traced; any other stays one
-    opaque layer.
+    opaque layer. What makes an output of a model inside that the network does not use is left out.
 
     Args:
         model: A Keras model; a subclassed one must have been called once.
@@ -96,12 +96,14 @@ class _Parts:
             self._named[key] = known_as(operation, name)
 
     def _look_into(self, graph: keras.Model, chain: tuple[str, ...]) -> None:
-        for node in calls(graph):
+        nodes = calls(graph)
+        whole = {id(node.operation) for node in nodes if not _takes_tensors_alone(node)}
+        for node in nodes:
             operation = node.operation
             if not isinstance(operation, keras.Model):
                 self._found.setdefault(id(operation), (operation, chain))
             elif id(operation) not in self._graphs:
-                inner = _inner_graph(operation, node)
+                inner = None if id(operation) in whole else _inner_graph(operation, node)
                 self._graphs[id(operation)] = inner
                 if inner is None:
                     self._found[id(operation)] = (operation, chain)
@@ -127,10 +129,19 @@ class _Parts:
                 values[id(reference)] = value
 
 
+def _takes_tensors_alone(node: Any) -> bool:
+    """Whether a call gives nothing but tensors, and a mode: not a mask other than what the tensors carry, or a flag."""
+    args, kwargs = node.arguments.args, dict(node.arguments.kwargs)
+    mask = kwargs.pop("mask", None)
+    given = keras.tree.flatten(args or kwargs.get("inputs"))
+    if kwargs.keys() - {"inputs", "training"} or not all(isinstance(t, keras.KerasTensor) for t in given):
+        return False
+    carried = [getattr(tensor, "_keras_mask", None) for tensor in given]
+    return mask is None or all(one is other for one, other in zip(keras.tree.flatten(mask), carried, strict=False))
+
+
 def _inner_graph(model: keras.Model, node: Any) -> keras.Model | None:
-    """The graph of a model inside another one; ``None`` where it is opaque, or is called with a mask of its own."""
-    if node.arguments.kwargs.get("mask") is not None:
-        return None
+    """The graph of a model inside another one; ``None`` where it is opaque."""
     if is_graph(model):
         return as_graph(model)
     try:
@@ -140,14 +151,18 @@ def _inner_graph(model: keras.Model, node: Any) -> keras.Model | None:
 
 
 def _as_taken(value: Any, reference: Any) -> Any:
-    """A tensor as a model inside takes it: Keras casts to the type of its input, and adds or drops a last axis of 1."""
+    """A tensor as a model inside takes it: Keras casts to the type of its input, adds or drops a last axis of 1, and
+    keeps the mask."""
+    taken: Any = value
     if keras.backend.standardize_dtype(value.dtype) != keras.backend.standardize_dtype(reference.dtype):
-        value = keras.ops.cast(value, reference.dtype)
+        taken = keras.ops.cast(taken, reference.dtype)
     if len(value.shape) == len(reference.shape) + 1:
-        return keras.ops.squeeze(value, axis=-1)
-    if len(value.shape) == len(reference.shape) - 1:
-        return keras.ops.expand_dims(value, axis=-1)
-    return value
+        taken = keras.ops.squeeze(taken, axis=-1)
+    elif len(value.shape) == len(reference.shape) - 1:
+        taken = keras.ops.expand_dims(taken, axis=-1)
+    if taken is not value:
+        taken._keras_mask = getattr(value, "_keras_mask", None)
+    return taken
 
 
 def known_as(operation: Any, name: str) -> Any:

@@ -38,16 +38,13 @@ def calls_down_to(reached: set[int], outputs: Sequence[Any]) -> list[Any]:
 
 
 def inputs_of(graph: keras.Model) -> Any:
-    """A functional model's inputs in their own structure; a list of one is the tensor itself."""
-    return _bare(graph._inputs_struct)
+    """A functional model's inputs in their own structure: a model that takes a list of one warns of anything else."""
+    return graph._inputs_struct
 
 
 def outputs_of(graph: keras.Model) -> Any:
-    """A functional model's outputs in their own structure; a list of one is the tensor itself."""
-    return _bare(graph._outputs_struct)
-
-
-def _bare(struct: Any) -> Any:
+    """A functional model's outputs in their own structure; a list of one is the tensor itself, as it is when called."""
+    struct = graph._outputs_struct
     return struct[0] if isinstance(struct, (list, tuple)) and len(struct) == 1 else struct
 
 
