@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo.copying import clone
 from zoo.errors import SurgeryError
 
 from .networks import (
@@ -218,6 +219,19 @@ def reading() -> keras.Model:
     return model
 
 
+def test_frozen_parts_of_a_layer_stay_frozen_in_the_copy():
+    """Neither attention nor a recurrent layer says in its configuration that what it is made of is frozen."""
+    inputs = keras.Input((4, 3))
+    x = layers.MultiHeadAttention(1, 2, name="attend")(inputs, inputs)
+    x = layers.GRU(3, name="recur")(x)
+    model = keras.Model(inputs, layers.Dense(2, name="top")(x))
+    model.get_layer("attend").trainable = False
+    model.get_layer("recur").cell.trainable = False
+    copies = (clone(model), zoo.insert_layer(model, layers.Identity(name="same"), below="top"))
+    for net in copies:
+        assert [v.path for v in net.trainable_variables] == ["top/kernel", "top/bias"]
+
+
 def test_a_mask_goes_with_the_layer_that_makes_it():
     """As in a network that was built with the new layer."""
     model, x = reading(), words()
@@ -269,7 +283,10 @@ def test_a_layer_of_the_network_itself_is_copied():
     net = zoo.replace_layer(model, "low2", model.get_layer("low1"))
     assert names(net) == ["low1", "low1_2", "top"]
     np.testing.assert_array_equal(net.get_layer("low1_2").kernel, model.get_layer("low1").kernel)
-    assert not {id(v) for v in net.variables} & {id(v) for v in model.variables}
+    same = zoo.replace_layer(model, "low2", model.get_layer("low2"))
+    np.testing.assert_array_equal(same.get_layer("low2").kernel, model.get_layer("low2").kernel)
+    for copy in (net, same):
+        assert not {id(v) for v in copy.variables} & {id(v) for v in model.variables}
 
 
 def test_a_name_given_twice_is_numbered():
