@@ -8,6 +8,8 @@ from zoo.card import BlockPattern
 from zoo.enforcement import apply, audit, frozen_digests, multipliers_of, restore_switches, trainable_switches
 from zoo.errors import PlanError, SurgeryError
 from zoo.flattening import flat
+from zoo.planning import BATCH_NORM_MODES
+from zoo.recipe import BATCH_NORM
 
 from .networks import NETWORKS, SKIPPING_BLOCKS, dense_net, small_convnet, values
 
@@ -52,6 +54,12 @@ def test_batch_norm_modes(net: keras.Model):
     assert modes(upto="block1") == ["frozen", "frozen", "frozen", None]
     assert modes(upto="block1", batch_norm="train") == ["frozen", "train", "train", None]
     assert modes(batch_norm={"block3": "fixed_statistics"}) == ["frozen", "frozen", "fixed_statistics", None]
+    table = {"default": "train", "block3": "frozen"}
+    assert modes(upto="block1", batch_norm=table) == ["frozen", "train", "frozen", None]
+
+
+def test_the_modes_are_those_that_recipes_know():
+    assert BATCH_NORM_MODES == BATCH_NORM
 
 
 def test_batch_norm_counts_among_what_learns_unless_it_is_frozen(net: keras.Model):
@@ -77,6 +85,15 @@ def test_batch_norm_counts_among_what_learns_unless_it_is_frozen(net: keras.Mode
             {"batch_norm": "freeze"},
             r"'freeze' is not a mode of batch normalization.*frozen \| fixed_statistics \| adapt \| train",
         ),
+        (
+            {"batch_norm": {"top": "train"}},
+            "'top' has no batch normalization: its mode cannot be 'train'.*block1, block2",
+        ),
+        ({"batch_norm": 3}, "is a word, or a table from block to mode.*received 3"),
+        ({"train": "block3"}, r"are a list of names. Received 'block3'. Write train=\['block3'\]"),
+        ({"multipliers": ["top"]}, "The rates of a plan are numbers"),
+        ({"multipliers": {"top": "fast"}}, "The rates of a plan are numbers"),
+        ({"layer_decay": "0.5"}, "The rates of a plan are numbers"),
         (
             {"upto": "block1", "batch_norm": {"block1": "train"}},
             "'block1' is frozen: its batch normalization cannot be",
@@ -150,6 +167,22 @@ def test_leaves_are_switched_under_a_parent_whose_switch_says_the_same():
     model.trainable = True
     apply(zoo.freeze(model), flat(model))
     assert model.get_layer("block3_conv1").trainable
+
+
+def test_beside_an_adapter_a_layers_own_kernel_holds_still():
+    """Keras's ``layer.trainable = True`` would thaw it again."""
+    model = dense_net()
+    model.get_layer("low2").enable_lora(2)
+    learning = sum(int(keras.ops.size(v)) for v in model.trainable_weights)
+    plan = zoo.freeze(model)
+    assert plan.trained == learning < sum(row.block.parameters for row in plan.rows)
+    apply(plan, flat(model))
+    assert sum(int(keras.ops.size(v)) for v in model.trainable_weights) == learning
+    before = frozen_digests(plan, model)
+    kernel = model.get_layer("low2")._kernel
+    kernel.assign(kernel + 1e-6)
+    with pytest.raises(PlanError, match=r"1 frozen variable\(s\) moved during training: low2.*kernel"):
+        audit(plan, model, before)
 
 
 def test_switches_are_put_back():

@@ -584,3 +584,27 @@ def test_the_list_is_printed_with_counts_and_cut_where_it_is_long():
         "14 restored: a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11 and 2 more\n"
         "1 unused in the file: x\n2 left as they were: b, c"
     )
+
+
+@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
+def test_layers_that_keras_has_numbered_otherwise_are_not_shifted(tmp_path, ending: str):
+    """`dense_1` is the second layer in the file and the first in the model, and the shapes fit."""
+
+    def stack(*names: str) -> keras.Model:
+        kinds = [keras.layers.Dense(4, name=name) for name in names]
+        return keras.Sequential([keras.Input((4,)), *kinds])
+
+    file = tmp_path / f"net{ending}"
+    saved = stack("dense", "dense_1")
+    saved.save(file) if ending == ".keras" else saved.save_weights(file)
+    model = stack("dense_1", "dense_2")
+    before = [v.numpy() for v in model.weights]
+    with pytest.raises(WeightsError, match=r"Keras has numbered the layers itself.*dense_1, dense_2.*dense, dense_1"):
+        load_weights(model, file)
+    for value, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(value, old)
+    told = load_weights(model, file, rename={"dense_1": "dense_2", "dense": "dense_1"})
+    assert len(told.restored) == 4
+    np.testing.assert_array_equal(model.layers[0].kernel, saved.layers[0].kernel)
+    more = load_weights(stack("dense", "dense_1", "dense_2"), file)
+    assert len(more.restored) == 4, "a longer network is none that was shifted"

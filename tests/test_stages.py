@@ -1,5 +1,6 @@
 """From a recipe's stages, or the user's own plans, to what learns in each."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,11 @@ def test_thawing_by_block_takes_tables_by_block_apart():
         batch_norm=modes,
     )
     assert [stage.multipliers for stage in found.recipe.stages[1:]] == [{"block3": 0.3}, {"block2": 0.1, "block3": 0.3}]
-    assert [stage.batch_norm for stage in found.recipe.stages[1:]] == [{"block3": "fixed_statistics"}, modes]
+    default = {"default": "fixed_statistics"}  # what the stage says by itself
+    assert [s.batch_norm for s in found.recipe.stages[1:]] == [
+        default | {"block3": "fixed_statistics"},
+        default | modes,
+    ]
 
 
 def test_top_is_the_networks_top_whatever_it_is_called():
@@ -155,3 +160,39 @@ def test_a_callback_sees_the_whole_network(tmp_path: Path):
         progress=Progress(quiet=True),
     )
     assert seen == ["low1", "low2", "top"]
+
+
+def test_two_plans_that_both_thaw_pretrained_blocks_take_the_last_stages_settings():
+    """The head's rate is for a fresh top: a pretrained block would not survive it."""
+    model = small_convnet(4)
+    found = ready(model, quadrants(60), plan=[zoo.freeze(model, upto="block2"), zoo.freeze(model)], epochs=5)
+    settings = [(stage.name, stage.epochs, stage.optimizer["learning_rate"]) for stage in found.recipe.stages]
+    assert settings == [("fine-tune 1", 5, 3e-4), ("fine-tune 2", 5, 3e-4)]
+
+
+@pytest.mark.parametrize("plan", [[], "block1", [zoo.read_recipe], 3])
+def test_what_is_no_plan_is_refused(plan: Any):
+    with pytest.raises(RecipeError, match=r"This is not a plan\. Expected a Plan, or a list of them"):
+        ready(dense_net(), clusters(60), plan=plan)
+
+
+def test_a_recipe_that_writes_the_top_first_thaws_from_the_top_all_the_same():
+    model = small_convnet(4)
+    recipe = ready(model, quadrants(60), freeze="block1").recipe
+    stages = (replace(recipe.stages[1], train=("top", "block3", "block2"), thaw="by_block", multipliers=None),)
+    found = prepared(model, quadrants(60), recipe=replace(recipe, stages=stages))
+    assert learning(found) == [("top",), ("block3", "top"), ("block2", "block3", "top")]
+
+
+def test_a_mode_for_one_block_leaves_the_others_at_the_default():
+    found = ready(small_convnet(4), quadrants(60), freeze="block1", batch_norm={"block3": "train"})
+    assert [row.batch_norm for row in found.plans[1].rows] == ["frozen", "fixed_statistics", "train", None]
+    again = prepared(small_convnet(4), quadrants(60), recipe=found.recipe)
+    assert [row.batch_norm for row in again.plans[1].rows] == [row.batch_norm for row in found.plans[1].rows]
+
+
+def test_thawing_by_block_what_cannot_be_thawed_is_said_or_refused():
+    lines = ready(dense_net(), clusters(60), freeze="all", thaw="by_block").lines()
+    assert "  thaw changes nothing: 'top' alone learns in the stage 'head'" in lines
+    with pytest.raises(RecipeError, match="from random weights has nothing worth freezing, and so nothing to thaw"):
+        ready(dense_net(), clusters(60), from_scratch=True, thaw="by_block")

@@ -267,6 +267,23 @@ def test_the_trunk_is_computed_once_for_all_stages(pictures, monkeypatch):
     assert runs == [32, 16, 32, 16], "a lower boundary has other features"
 
 
+def test_two_boundaries_at_one_layer_have_features_of_their_own():
+    """A shared layer ends both trunks, and its weights are all that either has."""
+    twice = layers.Dense(6, activation="tanh", name="twice")
+    inputs = keras.Input((6,))
+    x = twice(layers.Dropout(0.5, name="between")(twice(inputs)))
+    model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="top")(x))
+    patterns = [BlockPattern(name, name) for name in ("twice", "between", "top")]
+    x, labels = clusters(64)
+    what, store = job(x, one_hot(labels, 3), val=16), FeatureStore()
+    losses = []
+    for index, learning in enumerate((["top"], ["between", "top"])):
+        plan = zoo.freeze(model, train=learning, blocks_of=patterns)
+        result = train_stage(model, plan, stage(learning_rate=0.0), index, what, store)
+        losses.append(result.history[0]["val_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5), "nothing was trained"
+
+
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(pictures):
     def digest(seed: int) -> str:
         model = small_convnet(4, dropout=0.3)

@@ -10,7 +10,7 @@ from .boundary import Boundary, boundary
 from .errors import PlanError
 from .flattening import flat
 from .graph import is_seed_state, operations, takes_training
-from .plan import Plan, Row, is_batch_norm, leaf_layers, learns
+from .plan import Plan, Row, is_batch_norm, leaf_layers, learnable, learns
 
 
 def apply(plan: Plan, graph: keras.Model) -> None:
@@ -24,6 +24,9 @@ def apply(plan: Plan, graph: keras.Model) -> None:
         for leaf in leaf_layers([operation]):
             if leaf.variables:
                 leaf.trainable = learns(leaf, row.rate, row.batch_norm)
+                may_move = {id(v) for v in learnable(leaf)}
+                for variable in leaf._trainable_variables:
+                    variable.trainable = leaf.trainable and id(variable) in may_move
 
 
 def multipliers_of(plan: Plan, graph: keras.Model) -> dict[int, float]:
@@ -78,7 +81,8 @@ def _moving(leaf: keras.layers.Layer, row: Row) -> list[keras.Variable]:
         return []
     if is_batch_norm(leaf) and row.batch_norm != "train":
         return list(leaf._trainable_variables)
-    return list(leaf.variables)
+    fixed = {id(v) for v in leaf._trainable_variables} - {id(v) for v in learnable(leaf)}
+    return [v for v in leaf.variables if id(v) not in fixed]
 
 
 def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:

@@ -139,6 +139,9 @@ _CLIP_KEYS = ("clipnorm", "clipvalue", "global_clipnorm")
 def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratch: bool) -> tuple[StagePart, ...]:
     """Stage flags: ``head_...`` go to the stage ``head``, the optimizer's to the last, clipping and patience to all."""
     _refuse_frozen_noise([given.get("freeze"), *(stage.freeze for stage in stages)], scratch)
+    if scratch and "by_block" in (given.get("thaw"), *(stage.thaw for stage in stages)):
+        what = "A network from random weights has nothing worth freezing, and so nothing to thaw."
+        raise RecipeError(what, received="from_scratch with thaw = 'by_block'", fix="Leave one of them out.")
     for key in ("head_epochs", "head_learning_rate"):
         if key in given and (scratch or stages[0].name != "head"):
             what = f"'{key}' is for the stage 'head', which this recipe does not have."
@@ -185,6 +188,10 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
     changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm", "thaw") if key in given}
     if "layer_decay" in given:
         changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
+    if isinstance(given.get("batch_norm"), dict) and isinstance(stage.batch_norm, str):
+        changes["batch_norm"] = {"default": stage.batch_norm, **given["batch_norm"]}
+    elif isinstance(given.get("batch_norm"), dict):
+        changes["batch_norm"] = {**stage.batch_norm, **given["batch_norm"]}
     if "multipliers" in given:
         changes |= {"layer_decay": given.get("layer_decay"), "multipliers": given["multipliers"]}
     if "freeze" in given and stage.train != ("top",):

@@ -7,20 +7,18 @@ changes nothing; training applies it, stage by stage, and checks afterwards that
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import keras
 
 from .block import Block, Blocks, blocks, covering
 from .boundary import Crossing, boundary, shape_text, size_text
 from .card import BlockPattern
-from .errors import PlanError, close_matches
+from .errors import PlanError
 from .flattening import flat
 from .graph import leaves, operations
+from .planning import BatchNormMode, modes_of, rates_of
 from .text_table import text_table
-
-BatchNormMode = Literal["frozen", "fixed_statistics", "adapt", "train"]
-BATCH_NORM_MODES: tuple[str, ...] = get_args(BatchNormMode)
 
 
 @dataclass(frozen=True)
@@ -121,14 +119,14 @@ def freeze(
     """Plans which blocks are frozen and how fast the others learn. Changes nothing: training applies the plan.
 
     Args:
-        model: A functional or Sequential model.
+        model: A Keras model.
         upto: The highest block that is frozen, with every block below it; ``None`` freezes nothing.
         train: Instead of ``upto``: the blocks that learn; all others are frozen.
         batch_norm: What batch normalization does: ``frozen`` (statistics, scale and offset stay as they are),
             ``fixed_statistics`` (scale and offset learn), ``adapt`` (the statistics are re-estimated once on the new
             data before the training, then fixed; scale and offset learn), or ``train`` (live); or a mapping from block
-            to mode, ``frozen`` where it names none. In frozen blocks scale and offset are always fixed, and so are the
-            statistics unless they ``adapt``.
+            to mode, and from ``default`` to that of the others, else ``frozen``. In frozen blocks scale and offset are
+            always fixed, and so are the statistics unless they ``adapt``.
         layer_decay: Each block below the topmost learns at this multiple of the rate of the one above; 0 to 1.
         multipliers: Instead of ``layer_decay``: the rate's multiplier by block, 1 where it names none; 0 freezes.
         blocks_of: A card's blocks; by default they are derived from the network's graph.
@@ -148,13 +146,14 @@ def freeze(
     """
     graph = flat(model)
     found = blocks(graph, blocks_of)
-    rates = _rates(found, upto, train, layer_decay, multipliers)
-    modes = _modes(found, rates, batch_norm)
+    rates = rates_of(found, upto, train, layer_decay, multipliers)
+    modes = modes_of(found, rates, batch_norm)
     owner = covering(found, graph)
     members = {name: [op for op in operations(graph) if owner[id(op)] == name] for name in found.names}
     _check_shared(members)
     rows = tuple(_row(block, rates[block.name], modes[block.name], members[block.name]) for block in found)
     rows = tuple(replace(row, crossings=_crossings(graph, rows[: i + 1])) for i, row in enumerate(rows))
+    _check_modes(rows, batch_norm)
     if not any(row.trained for row in rows):
         what = "The plan leaves nothing to learn."
         raise PlanError(
@@ -173,7 +172,7 @@ def _row(block: Block, rate: float, mode: BatchNormMode, members: Sequence[objec
     """A block's row: how many of its parameters learn, and what its batch normalization does where it has any."""
     mode = "frozen" if rate == 0 and mode != "adapt" else mode
     found = leaf_layers(members)
-    learning = {id(v): v for leaf in found if learns(leaf, rate, mode) for v in leaf._trainable_variables}
+    learning = {id(v): v for leaf in found if learns(leaf, rate, mode) for v in learnable(leaf)}
     if mode in ("fixed_statistics", "adapt"):
         _check_reachable(block, members, mode)
     norm = mode if any(is_batch_norm(leaf) for leaf in found) else None
@@ -202,59 +201,6 @@ def _check_shared(members: Mapping[str, Sequence[object]]) -> None:
                 raise PlanError(what, fix="Make them one block: blocks_of=[BlockPattern(NAME, LAYERS)].")
 
 
-def _rates(
-    found: Blocks,
-    upto: str | None,
-    train: Sequence[str] | None,
-    layer_decay: float | None,
-    multipliers: Mapping[str, float] | None,
-) -> dict[str, float]:
-    if upto is not None and train is not None:
-        what = "A plan takes either the highest frozen block or the blocks that learn."
-        raise PlanError(what, received=f"upto={upto!r} and train={list(train)!r}")
-    if layer_decay is not None and multipliers is not None:
-        what = "A plan takes either a decay of the rate from block to block or explicit multipliers, not both."
-        raise PlanError(what, received=f"layer_decay={layer_decay} and multipliers={dict(multipliers)!r}")
-    if layer_decay is not None and not 0 < layer_decay <= 1:
-        what = "The decay of the rate from block to block is out of range."
-        raise PlanError(what, expected="0 < layer_decay <= 1", received=str(layer_decay))
-    for name in (*(train or ()), *(multipliers or ())):
-        found.index_of(name)
-    if train is not None:
-        learning = set(train)
-    else:
-        learning = set(found.names[found.index_of(upto) + 1 :] if upto is not None else found.names)
-    rates = {}
-    for depth, name in enumerate(reversed(found.names)):
-        rate = layer_decay**depth if layer_decay is not None else float((multipliers or {}).get(name, 1.0))
-        if not 0 <= rate < float("inf"):
-            what = f"The rate's multiplier for '{name}' is out of range."
-            raise PlanError(what, expected="0 or more", received=str(rate))
-        rates[name] = rate if name in learning else 0.0
-    idle = [name for name in (multipliers or {}) if name not in learning and (multipliers or {})[name] != 0]
-    if idle:
-        what = f"The block '{idle[0]}' has a rate, but does not learn."
-        raise PlanError(what, fix="Leave it out of the multipliers, or thaw it.")
-    return rates
-
-
-def _modes(
-    found: Blocks, rates: Mapping[str, float], batch_norm: BatchNormMode | Mapping[str, BatchNormMode]
-) -> dict[str, BatchNormMode]:
-    explicit = not isinstance(batch_norm, str)
-    if isinstance(batch_norm, str):
-        batch_norm = dict.fromkeys(found.names, batch_norm)
-    for name, mode in batch_norm.items():
-        found.index_of(name)
-        if mode not in BATCH_NORM_MODES:
-            what = f"'{mode}' is not a mode of batch normalization."
-            raise PlanError(what, expected=" | ".join(BATCH_NORM_MODES), fix=close_matches(str(mode), BATCH_NORM_MODES))
-        if explicit and mode not in ("frozen", "adapt") and rates[name] == 0:
-            what = f"The block '{name}' is frozen: its batch normalization cannot be '{mode}'."
-            raise PlanError(what, fix="Thaw the block, or leave it out of batch_norm.")
-    return {name: batch_norm.get(name, "frozen") for name in found.names}
-
-
 def check_fits(plan: Plan, graph: keras.Model) -> None:
     """Checks that a plan was made for this network: that it covers each layer, and knows no others.
 
@@ -270,6 +216,16 @@ def check_fits(plan: Plan, graph: keras.Model) -> None:
         raise PlanError(what, fix="Make the plan for this network: zoo.freeze(model, ...).")
 
 
+def _check_modes(rows: Sequence[Row], batch_norm: BatchNormMode | Mapping[str, BatchNormMode]) -> None:
+    """Refuses a mode for a block that has no batch normalization."""
+    said = {} if isinstance(batch_norm, str) else batch_norm
+    idle = [row.block.name for row in rows if row.batch_norm is None and said.get(row.block.name, "frozen") != "frozen"]
+    if idle:
+        what = f"The block '{idle[0]}' has no batch normalization: its mode cannot be '{said[idle[0]]}'."
+        having = ", ".join(row.block.name for row in rows if row.batch_norm) or "none"
+        raise PlanError(what, fix=f"Leave it out of batch_norm. Blocks that have some: {having}.")
+
+
 def leaf_layers(operations: Sequence[object]) -> list[keras.layers.Layer]:
     """All leaf layers of some operations; see :func:`zoo.graph.leaves`."""
     return [leaf for op in operations if isinstance(op, keras.layers.Layer) for leaf in leaves(op)]
@@ -278,6 +234,18 @@ def leaf_layers(operations: Sequence[object]) -> list[keras.layers.Layer]:
 def is_batch_norm(layer: object) -> bool:
     """Whether a layer keeps moving statistics of its batches."""
     return isinstance(layer, keras.layers.BatchNormalization)
+
+
+def learnable(leaf: keras.layers.Layer) -> list[keras.Variable]:
+    """The variables of a leaf layer that training may move, whatever its switch says now.
+
+    With LoRA (Hu et al., 2021), only the adapter is: Keras fixes the layer's own kernel beside it, but thaws it again
+    when the layer's ``trainable`` is set.
+    """
+    if not getattr(leaf, "lora_enabled", False):
+        return list(leaf._trainable_variables)
+    fixed = {id(getattr(leaf, name, None)) for name in ("_kernel", "_embeddings")}
+    return [v for v in leaf._trainable_variables if id(v) not in fixed]
 
 
 def learns(leaf: keras.layers.Layer, rate: float, mode: BatchNormMode | None) -> bool:

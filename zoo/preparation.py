@@ -162,7 +162,7 @@ def prepared(
     """
     given = options or Options()
     resolved = resolve(network, data, recipe, given)
-    own_plans = () if plan is None else (plan,) if isinstance(plan, Plan) else tuple(plan)
+    own_plans = _plans(plan)
     if own_plans and not isinstance(network, keras.Model):
         what = "A plan goes with the network that it was made for."
         raise RecipeError(what, expected="a keras.Model beside it", received=repr(network))
@@ -203,6 +203,18 @@ def prepared(
     return Preparation(
         replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, notes
     )
+
+
+def _plans(plan: Any) -> tuple[Plan, ...]:
+    """The user's own plans: none, one, or several."""
+    if plan is None or isinstance(plan, Plan):
+        return () if plan is None else (plan,)
+    several = tuple(plan) if isinstance(plan, (list, tuple)) else ()
+    if not several or not all(isinstance(one, Plan) for one in several):
+        what = "This is not a plan."
+        fix = "Make one with zoo.freeze(model, ...)."
+        raise RecipeError(what, expected="a Plan, or a list of them", received=repr(plan)[:80], fix=fix)
+    return several
 
 
 def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras.src.utils.naming import to_snake_case
 
 from .errors import WeightsError, close_matches
 from .formats.conversion import converted, is_number
@@ -27,7 +28,8 @@ class Restored:
 
     Attributes:
         restored: The model's variables that were given the file's values.
-        unused: The file's tensors, by the file's names, that went nowhere. An optimizer's are not among them.
+        unused: The file's tensors, by the file's names, that went nowhere. An optimizer's are not among them, where
+            the format tells them apart (in an old TensorFlow checkpoint it does not).
         fresh: The model's variables that are as they were. Random generators' states are not among them.
 
     Example:
@@ -103,6 +105,8 @@ def load_weights(
         renamed = _renamed(path, tensors, rename or {})
         pairs = _pairs(path, Names(found, model.name), tensors, renamed, wanted)
         _check_complete(path, pairs, wanted, tensors, explicit=include is not None)
+        if include is None and not rename:
+            _check_numbers(path, pairs, found, tensors)
         _check_fit(path, pairs, renamed)
         values = {place: _value(path, place, tensor) for place, tensor in pairs.items()}
     for place, value in values.items():
@@ -231,6 +235,22 @@ def _check_complete(
     raise WeightsError(
         what, expected=f"{len(wanted)} variables", received=f"{len(pairs)}; the file has {holds}", fix=fix
     )
+
+
+def _check_numbers(
+    path: Path, pairs: Mapping[Place, Tensor], found: list[Place], tensors: Mapping[str, Tensor]
+) -> None:
+    """Refuses layers that Keras named itself where only some of the names meet: its numbers count on through a session,
+    so that `dense_1` may be the second layer in the file and the first in the model."""
+    saved = {name.rpartition("/")[0].rpartition("/")[2] for name in tensors}
+    for kind in {to_snake_case(type(place.layer).__name__) for place in pairs}:
+        numbered = re.compile(rf"{kind}(_\d+)?")
+        ours = {place.layer.name for place in found if numbered.fullmatch(place.layer.name)}
+        theirs = {name for name in saved if numbered.fullmatch(name)}
+        if ours & theirs and ours - theirs and theirs - ours:
+            what = f"Keras has numbered the layers itself, and in {path} otherwise: they may be shifted."
+            fix = "Name the layers where they are made, or say with rename or include which is which."
+            raise WeightsError(what, expected=_some(sorted(ours)), received=_some(sorted(theirs)), fix=fix)
 
 
 def _check_fit(path: Path, pairs: Mapping[Place, Tensor], renamed: Mapping[str, str]) -> None:

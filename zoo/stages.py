@@ -43,7 +43,9 @@ def planned(
     for stage in recipe.stages:
         stage = _with_top_named(stage, top_block(found))
         learning = _learning(stage, list(found.names))
-        for step in _steps(stage, learning, above=stages[-1].train if stages else None):
+        for name in learning:
+            found.index_of(name)
+        for step in _steps(stage, learning, found.names, above=stages[-1].train if stages else None):
             stages.append(replace(step, name=free_name(step.name, [s.name for s in stages], " ")))
             plans.append(
                 freeze(
@@ -58,13 +60,16 @@ def planned(
     return tuple(stages), tuple(plans)
 
 
-def _steps(stage: StagePart, learning: Sequence[str], above: Sequence[str] | None) -> list[StagePart]:
+def _steps(
+    stage: StagePart, learning: Sequence[str], names: Sequence[str], above: Sequence[str] | None
+) -> list[StagePart]:
     """A stage with its blocks written out; one that thaws block by block as a stage for each step.
 
     The first step has the highest of the blocks alone, or one more where the stage before trained just that.
     """
     if stage.thaw == "at_once":
         return [replace(stage, train=tuple(learning), freeze=None)]
+    learning = sorted(learning, key=names.index)  # a recipe may write the top first
     first = 2 if above is not None and list(above) == list(learning[-1:]) else 1
     steps = [tuple(learning[-count:]) for count in range(min(first, len(learning)), len(learning) + 1)]
     return [
@@ -93,16 +98,16 @@ def _settings(recipe: Recipe, own: Sequence[Plan]) -> list[StagePart]:
     """Epochs and optimizer for each of the user's plans: the recipe's stages, where there are as many.
 
     Otherwise each takes the last stage's; of several, the first takes those of the first stage (``head``) where it
-    trains the top alone.
+    trains one block alone, which is what that stage is for.
     """
     stages = list(recipe.stages)
     last, several = stages[-1], len(stages) > 1
     if len(own) == 1:
         return [last]
-    if len(own) == len(stages):
+    alone = sum(not row.frozen for row in own[0].rows) == 1
+    if len(own) == len(stages) and (alone or stages[0].train != ("top",)):
         return stages
-    learning = [row for row in own[0].rows if not row.frozen]
-    head = stages[:1] if len(learning) == 1 and several else []
+    head = stages[:1] if alone and several else []
     return head + [replace(last, name=f"{last.name} {i + 1}") for i in range(len(own) - len(head))]
 
 
@@ -131,6 +136,8 @@ def idle_options(options: Options, stages: Sequence[StagePart], plans: Sequence[
     notes, name = [], stages[-1].name
     if options.layer_decay is not None and len(learning) < 2:
         notes.append(f"layer_decay changes nothing: '{learning[0].block.name}' alone learns in the stage '{name}'")
+    if options.thaw == "by_block" and len(learning) < 2:
+        notes.append(f"thaw changes nothing: '{learning[0].block.name}' alone learns in the stage '{name}'")
     adapting = any(row.batch_norm == "adapt" for row in plans[-1].rows)
     if options.batch_norm is not None and not adapting and not any(row.batch_norm for row in learning):
         notes.append(f"batch_norm changes nothing: no block that learns in the stage '{name}' has batch normalization")

@@ -82,11 +82,11 @@ class FeatureStore:
     """What crosses a boundary, computed once a run for each side; in memory."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, ...], dict[str, list[np.ndarray]]] = {}
+        self._held: dict[tuple[Any, ...], dict[str, list[np.ndarray]]] = {}
 
     def get(self, trunk: keras.Model, edge: Boundary, job: Job) -> dict[str, list[np.ndarray]]:
         """The features of both sides, computed where they are not held yet."""
-        key = (weights_digest(trunk), *(c.layer for c in edge.crossings))
+        key = (weights_digest(trunk), *edge.places)
         if key not in self._held:
             self._held = {key: {}}
             for name, side in (("train", job.train), ("val", job.val)):

@@ -2,6 +2,8 @@
 
 import json
 
+import keras
+
 import zoo
 
 
@@ -57,6 +59,16 @@ def test_an_architecture_is_shown_with_the_flag_that_it_needs(call):
     result = call("info", "convnet", "--blocks", "--json")
     assert "for images of 28x28x1 and 10 classes:" in result.stderr
     assert json.loads(result.stdout)["blocks"][-1]["output"] == [10]
+
+
+def test_a_network_that_ends_in_batch_normalization_is_shown_whole(call, tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3, name="low_conv")(inputs)
+    x = keras.layers.BatchNormalization(name="post_bn")(keras.layers.Dropout(0.1, name="post_drop")(x))
+    keras.Model(inputs, keras.layers.Add(name="post_add")([x, x])).save(tmp_path / "net.keras")
+    result = call("info", tmp_path / "net.keras", "--blocks")
+    assert result.exit_code == 0, result.stderr
+    assert "fixed_statistics" in result.stdout
 
 
 def test_a_network_that_is_not_there_is_an_error(call):

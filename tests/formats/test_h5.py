@@ -262,3 +262,13 @@ def test_an_empty_dataset_and_what_is_no_hdf5_are_refused(tmp_path):
         assert said(tmp_path / name).startswith(
             f"{tmp_path / name} cannot be read as an HDF5 file of weights. Received "
         )
+
+
+def test_chunks_far_larger_than_what_they_hold_are_refused(tmp_path):
+    """HDF5 unpacks a chunk whole, and 2 MB of zeros unpack to a gigabyte."""
+    file = tmp_path / "w.h5"
+    with h5py.File(file, "w") as made:
+        made.create_dataset("kernel", (4, 3), "f4", chunks=(2**11, 2**11), maxshape=(None, None), compression="gzip")
+        made["kernel"][...] = np.ones((4, 3))
+    with pytest.raises(WeightsError, match="'kernel' claims 48 bytes, in chunks of 16777216"), opened(file):
+        pass

@@ -6,6 +6,7 @@ import click
 
 from .. import registry
 from ..card import Card
+from ..errors import PlanError
 from .list import parameters_of, row_of
 
 
@@ -107,4 +108,8 @@ def _plan(card: Card) -> Any:
         example = InputForm("image", (28, 28, 1))
         click.echo("for images of 28x28x1 and 10 classes:", err=True)
         model = build(replace(card, input=example), seed=0, outputs=10)
-    return freeze(model, train=[top_block(blocks(model, card.blocks))], blocks_of=card.blocks)
+    top = top_block(blocks(model, card.blocks))
+    try:
+        return freeze(model, train=[top], blocks_of=card.blocks)
+    except PlanError:  # a top without weights, or of batch normalization alone
+        return freeze(model, batch_norm="fixed_statistics", blocks_of=card.blocks)

@@ -48,6 +48,10 @@ class ByBlock(click.ParamType):
 
 def table_of(given: Sequence[tuple[str | None, Any]]) -> Any:
     """What several options ``BLOCK=VALUE`` say together: a table, or the one value that was said for all."""
+    twice = sorted(str(block) for block in {b for b, _ in given} if [b for b, _ in given].count(block) > 1)
+    if twice:
+        what = f"{twice[0]!r} is said twice."
+        raise click.UsageError(what)
     alone = [value for block, value in given if block is None]
     if not alone:
         return dict(given)

@@ -185,6 +185,10 @@ def _check_storage(path: str, dataset: Any) -> None:
         raise ValueError(what)
     claimed, stored = prod(dataset.shape) * dataset.dtype.itemsize, dataset.id.get_storage_size()
     packed = dataset.id.get_create_plist().get_nfilters() > 0
+    chunk = prod(dataset.chunks or ()) * dataset.dtype.itemsize  # read whole, however little of it is claimed
+    if dataset.chunks and chunk > max(claimed, 1024**2) * 2:
+        what = f"'{path}' claims {claimed} bytes, in chunks of {chunk}"
+        raise ValueError(what)
     if claimed > stored * (MAX_RATIO if packed else 1):
         what = f"'{path}' claims {claimed} bytes; {stored} are stored"
         raise ValueError(what)

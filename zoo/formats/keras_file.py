@@ -81,10 +81,15 @@ def _names_of(config: Any, above: str = "") -> Iterator[tuple[str, str]]:
     entries = inner.get("layers") if isinstance(inner, dict) else None
     numbers: Counter[str] = Counter()
     for entry in entries if isinstance(entries, list) else []:
+        if not isinstance(entry, dict) or "class_name" not in entry:
+            continue  # a subclassed model's own setting that is called `layers`
         group = _snake_case(str(entry["class_name"]))
         path = f"{above}layers/{group}{f'_{numbers[group]}' if numbers[group] else ''}"
         numbers[group] += 1
-        yield path, str(entry["config"]["name"])
+        settings = entry.get("config")
+        name = entry.get("name") or (settings.get("name") if isinstance(settings, dict) else None)
+        if isinstance(name, str):
+            yield path, name
         yield from _names_of(entry, f"{path}/")
 
 

@@ -38,7 +38,7 @@ def read_header(file: Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError(what)
             header = json.loads(stream.read(length), object_pairs_hook=_no_duplicates)
         return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as reason:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as reason:
         what = f"{file} is not a safetensors file: {reason}."
         raise WeightsError(what) from None
 
