@@ -1,11 +1,13 @@
 """The chapter's building blocks: Keras's own where Keras has them, ours where it has not.
 
-``Inference`` runs a layer as in inference while the network around it trains; ``optimizer`` makes any of Keras's by
-name, with a rate for each variable; ``augmentation`` has the named presets.
+``Inference`` runs a layer as in inference while the network around it trains; ``Masked`` puts a mask back on its
+tensor; ``optimizer`` makes any of Keras's by name, with a rate for each variable; ``augmentation`` has the named
+presets.
 """
 
 from .augmentation import PRESETS, augmentation
 from .inference import Inference
+from .masked import Masked
 from .optimizers import by_variable, optimizer
 
-__all__ = ["PRESETS", "Inference", "augmentation", "by_variable", "optimizer"]
+__all__ = ["PRESETS", "Inference", "Masked", "augmentation", "by_variable", "optimizer"]

@@ -58,8 +58,10 @@ def test_a_sequential_network_with_automatic_names_is_divided_layer_by_layer():
         [keras.Input((4,)), layers.Dense(3), layers.ReLU(), layers.Dense(3), layers.Dropout(0.1), layers.Dense(2)]
     )
     found = zoo.blocks(model)
-    assert [len(block.layers) for block in found] == [2, 2, 1]
-    assert list(found.names) == [block.layers[0] for block in found]
+    assert [len(block.layers) for block in found] == [2, 1, 2]
+    dense = [layer.name for layer in model.layers if isinstance(layer, layers.Dense)]
+    assert list(found.names) == dense
+    assert found[2].layers == (model.layers[3].name, dense[2]), "a dropout is of the layer that it is for"
 
 
 def test_batch_normalization_goes_with_the_convolution_below():

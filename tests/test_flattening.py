@@ -195,8 +195,66 @@ def test_tracing_says_which_inputs_are_meant():
     graph = zoo.trace(Two(), {"of": np.zeros((1, 3), "int32")}, np.zeros((1, 2)))
     assert [str(t.dtype) for t in graph.inputs] == ["int32", "float32"]
     assert graph.output_shape == (None, 4)
-    with pytest.raises(SurgeryError, match=r"its call does more than Keras operations \(TypeError"):
+    with pytest.raises(SurgeryError, match=r"its call takes other arguments \(missing .* 'scale'\)"):
         zoo.trace(Pair(), {"of": np.zeros((1, 3), "int32")})
+
+
+def test_texts_are_traced_by_what_they_are():
+    class Reading(keras.Model):
+        def __init__(self):
+            super().__init__(name="reading")
+            self.words = layers.TextVectorization(vocabulary=["good", "bad"], output_sequence_length=3, name="words")
+            self.embed = layers.Embedding(5, 2, name="embed")
+
+        def call(self, text):
+            return self.embed(self.words(text))
+
+    model = Reading()
+    texts = keras.ops.convert_to_tensor(["good", "bad bad"], dtype="string")
+    model(texts)
+    graph = zoo.trace(model, np.array(["a"]))
+    np.testing.assert_array_equal(graph(texts), model(texts))
+    with pytest.raises(SurgeryError, match=r"'reading' cannot be told apart.*zoo\.trace\(model, INPUTS\)"):
+        zoo.trace(model)
+
+
+def test_a_functional_model_with_a_call_of_its_own_is_traced_by_it():
+    class Doubling(keras.Model):
+        def call(self, inputs, training=None):
+            return super().call(inputs, training=training) * 2.0
+
+    inputs = keras.Input((4,))
+    model = Doubling(inputs, layers.Dense(3, name="low")(inputs))
+    x = images(8, (4,)) / 255
+    assert "low" in [op.name for op in operations(flat(model))]
+    assert gap(model(x), flat(model)(x)) == 0
+
+
+def test_a_model_inside_that_heeds_a_mask_stays_whole():
+    """What it does with a mask cannot be seen on tensors without one."""
+
+    class Mean(keras.Model):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.supports_masking = True
+
+        def compute_mask(self, x, mask=None):
+            return None
+
+        def call(self, x, mask=None):
+            if mask is None:
+                return keras.ops.mean(x, axis=1)
+            weight = keras.ops.cast(mask, "float32")[..., None]
+            return keras.ops.sum(x * weight, axis=1) / (keras.ops.sum(weight, axis=1) + 1e-6)
+
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(9, 4, mask_zero=True, name="embed")(inputs)
+    model = keras.Model(inputs, layers.Dense(3, name="top")(Mean(name="mean")(x)))
+    tokens = np.random.default_rng(0).integers(0, 9, (12, 5)).astype("int32")
+    graph = flat(model)
+    assert gap(model(tokens), graph(tokens)) == 0
+    trunk, head = zoo.split(model, zoo.freeze(model, upto="embed"))
+    assert gap(model(tokens), head(trunk(tokens))) <= 1e-6
 
 
 def test_a_functional_model_needs_no_tracing():
@@ -283,6 +341,14 @@ def test_the_mode_that_a_model_inside_is_called_with_goes_with_it():
     always = keras.Model(inputs, layers.Dense(2, name="top")(base(inputs, training=True)))
     x = images(8)
     np.testing.assert_allclose(flat(always)(x), always(x), rtol=1e-6)
+
+
+def test_a_layer_inside_may_bear_the_name_of_an_input():
+    inner_in = keras.Input((4,))
+    inner = keras.Model(inner_in, layers.Dense(4, name="image")(inner_in), name="inner")
+    inputs = keras.Input((4,), name="image")
+    model = keras.Model(inputs, layers.Dense(2, name="top")(inner(inputs)))
+    assert [op.name for op in operations(flat(model))] == ["inner_image", "top"]
 
 
 def test_a_weight_used_outside_its_layer_is_refused():

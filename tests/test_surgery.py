@@ -7,7 +7,7 @@ import pytest
 import zoo
 from zoo.block import top_block
 from zoo.copying import clone
-from zoo.errors import SurgeryError
+from zoo.errors import PlanError, SurgeryError
 from zoo.flattening import flat
 from zoo.graph import calls
 from zoo.surgery import default_cut
@@ -228,6 +228,26 @@ def test_the_default_cut_is_below_the_classifier_and_its_dropout():
     assert default_cut(without) == "features"
 
 
+@pytest.mark.parametrize("application", ["MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0", "VGG16"])
+def test_a_classifier_is_found_also_where_it_is_a_convolution(application: str):
+    """MobileNet and MobileNetV3 end in a 1x1 convolution, a reshape and a softmax."""
+    model = getattr(keras.applications, application)(weights=None, input_shape=(32, 32, 3), classes=23)
+    net = zoo.replace_top(model, classes=3)
+    gone = {op.name for op in flat(model).layers} - {op.name for op in net.layers}
+    assert gone & {"predictions", "logits"}
+    assert not any(t.shape[-1] == 23 for node in calls(flat(net)) for t in node.outputs)
+
+
+def test_a_plan_for_another_network_is_refused():
+    net = small_convnet()
+    plan = zoo.freeze(net, upto="block2")
+    changed = zoo.insert_layer(net, layers.Dropout(0.1, name="drop"), above="block1_activation1")
+    with pytest.raises(PlanError, match="The plan does not cover the layer 'drop': it was made for another network"):
+        zoo.split(changed, plan)
+    with pytest.raises(SurgeryError, match=r"A network is split by its plan\. Expected zoo\.freeze"):
+        zoo.split(net, "block2")  # type: ignore[arg-type]
+
+
 def test_a_single_layer_has_nothing_below_its_top():
     with pytest.raises(SurgeryError, match="is a single layer: nothing is left below its top"):
         default_cut(dense_net(widths=()))
@@ -269,6 +289,36 @@ def test_a_lambda_is_copied_too():
     model = keras.Model(inputs, layers.Dense(2)(layers.Lambda(lambda t: t * 2, name="double")(inputs)))
     x = images(2, (3,))
     np.testing.assert_array_equal(clone(model)(x), model(x))
+
+
+def test_a_copy_keeps_names_that_are_in_no_configuration():
+    class Silent(layers.Layer):
+        def __init__(self, k=2.0, **kwargs):
+            super().__init__(**kwargs)
+            self.k = k
+
+        def call(self, inputs):
+            return inputs * self.k
+
+        def get_config(self):
+            return {"k": self.k}
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Dense(2, name="top")(Silent(name="silent")(inputs)))
+    assert [layer.name for layer in clone(model).layers[1:]] == ["silent", "top"]
+
+
+def test_a_copy_of_an_adapted_layer_keeps_kernel_and_adapter_apart():
+    model = dense_net()
+    low = model.get_layer("low2")
+    low.enable_lora(2)
+    low.lora_kernel_b.assign(low.lora_kernel_b + 0.3)
+    copy = clone(model)
+    assert len(copy.variables) == len(model.variables)
+    for one, other in zip(copy.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    x = images(8, (6,)) / 255
+    np.testing.assert_array_equal(copy(x), model(x))
 
 
 def test_a_layer_without_configuration_is_refused():

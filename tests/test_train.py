@@ -9,8 +9,9 @@ import pytest
 
 import zoo
 from zoo import engine
+from zoo.boundary import augmenting
 from zoo.card import BlockPattern
-from zoo.enforcement import frozen_digests
+from zoo.enforcement import frozen_digests, silenced
 from zoo.errors import PlanError, RecipeError, ZooError
 from zoo.flattening import flat
 from zoo.recipe import StagePart
@@ -138,6 +139,27 @@ def test_dropout_in_a_learning_block_is_never_computed_once():
     trunk, head = zoo.split(model, zoo.freeze(model, train=["top"], blocks_of=[BlockPattern("top", "top_.*")]))
     assert [layer.name for layer in trunk.layers[1:]] == ["low_dense"]
     assert [layer.name for layer in head.layers[1:]] == ["top_dropout", "top_output"]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_networks_own_augmentation_goes_on_under_frozen_blocks(pictures, nested: bool):
+    """Its user put it there to be random in training; computed once, it would be none."""
+    noting = Noting(name="noting")
+    inputs = keras.Input((8, 8, 1))
+    flip = layers.RandomTranslation(0.3, 0.3, seed=1, name="low_shift")
+    inner = keras.Sequential([keras.Input((8, 8, 1)), flip, layers.Rescaling(1 / 255)], name="augment")
+    x = inner(inputs) if nested else layers.Rescaling(1 / 255, name="low_rescale")(flip(inputs))
+    x = layers.Dropout(0.9, seed=2, name="low_dropout")(layers.Conv2D(4, 3, name="low_conv")(noting(x)))
+    x = layers.Flatten(name="low_flat")(x)
+    model = keras.Model(inputs, layers.Dense(4, activation="softmax", name="top")(x))
+    plan = zoo.freeze(model, train=["top"], blocks_of=[BlockPattern("low", "low_.*|noting|rescaling.*")])
+    before = values(model)
+    train(model, plan, job(np.repeat(pictures[0][:1], 48, axis=0), pictures[1]), stage(2))
+    assert len({seen.tobytes() for seen in noting.seen}) == 6, "another one in each step of each epoch"
+    assert moved(before, model) == {"top/kernel", "top/bias"}
+    graph = flat(model)
+    assert augmenting(graph) == {"low_shift"}
+    assert silenced(plan, graph) == ["low_dropout"]
 
 
 def test_a_resizing_layer_does_not_put_batch_norm_in_training_mode(pictures):

@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from .boundary import shape_text
+from .boundary import draws_in_training, shape_text
 from .card import BlockPattern
 from .errors import SurgeryError, close_matches
 from .flattening import flat, is_opaque
@@ -153,7 +153,7 @@ def _segments(graph: keras.Model, nodes: list[Any]) -> list[list[Any]]:
 
 def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
     """Names what has no name yet: segments with weights by their layers, those without go with the one below,
-    or with the one above where they bear its name."""
+    or with the one above where they bear its name, or drop what it takes: a dropout is of the layer that it is for."""
     named: list[tuple[str | None, list[Any]]] = []
     for segment in segments:
         operations = _unique(node.operation for node in segment if id(node.operation) not in label)
@@ -166,8 +166,10 @@ def _name_segments(segments: list[list[Any]], label: dict[int, str]) -> None:
             named.append((names[-1], []))
     for i, (name, operations) in enumerate(named):
         above = next((n for n, _ in named[i + 1 :] if n), None)
-        if name is None and above and {_prefix(op.name) for op in operations} == {above}:
-            named[i] = (above, operations)  # a pooling that opens a block is named after it
+        opens = {_prefix(op.name) for op in operations} == {above}  # a pooling that opens a block is named after it
+        drops = any(draws_in_training(op) for op in operations) and any(n for n, _ in named[:i])
+        if name is None and above and (opens or drops):
+            named[i] = (above, operations)
     given = set(label.values())
     asked = current = next((name for name, _ in named if name), "all")
     used: set[str] = set()

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from .graph import Runner, calls, inputs_of, is_seed_state, node_of, one_or_list, outputs_of, run, takes_training
+from .layers import Masked
 
 _BYTES = {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1, "bool": 1}
 
@@ -71,7 +72,7 @@ def _crossing(tensor: Any) -> Crossing:
     return Crossing(node_of(tensor).operation.name, shape, size)
 
 
-def boundary(graph: keras.Model, frozen: frozenset[str]) -> Boundary:
+def boundary(graph: keras.Model, frozen: frozenset[str], live: frozenset[str] = frozenset()) -> Boundary:
     """Finds the deepest frozen boundary of a flat network.
 
     A call is below it if everything under it is, and it is of a frozen layer, or of one that learns nothing and behaves
@@ -80,6 +81,7 @@ def boundary(graph: keras.Model, frozen: frozenset[str]) -> Boundary:
     Args:
         graph: A flat network.
         frozen: The names of the layers that the plan freezes.
+        live: The names of layers that are never below, such as :func:`augmenting` ones.
     """
     below: list[Any] = []
     known = {id(tensor) for tensor in graph.inputs}
@@ -89,6 +91,7 @@ def boundary(graph: keras.Model, frozen: frozenset[str]) -> Boundary:
         idle = not getattr(operation, "weights", []) and not takes_training(operation)
         if (
             (operation.name in frozen or idle)
+            and operation.name not in live
             and not _always_draws(operation)
             and all(id(t) in known for t in node.input_tensors)
         ):
@@ -104,6 +107,28 @@ def boundary(graph: keras.Model, frozen: frozenset[str]) -> Boundary:
     crossing = {id(t): t for t in used if id(t) in made or id(t) in given}
     crossing |= {id(mask): mask for mask in _carried(below, above, list(crossing.values())).values()}
     return Boundary(tuple(below), tuple(above), tuple(crossing.values()))
+
+
+def augmenting(graph: keras.Model) -> frozenset[str]:
+    """The names of a network's own augmentation: layers below all weights that change its inputs at random in training.
+
+    They go on doing so under a frozen block too, since that is what their user put them there for; dropout is none.
+    """
+    raw = {id(tensor) for tensor in graph.inputs}
+    found = set()
+    for node in calls(graph):
+        operation = node.operation
+        if getattr(operation, "weights", []) or not all(id(t) in raw for t in node.input_tensors):
+            continue
+        raw |= {id(t) for t in node.outputs}
+        if draws_in_training(operation) and "Dropout" not in type(operation).__name__:
+            found.add(operation.name)
+    return frozenset(found)
+
+
+def draws_in_training(operation: Any) -> bool:
+    """Whether an operation is random in training, and not in inference."""
+    return takes_training(operation) and any(is_seed_state(v) for v in getattr(operation, "variables", ()))
 
 
 def _mask_of(tensor: Any) -> Any:
@@ -152,23 +177,6 @@ def cut_trunk(graph: keras.Model, edge: Boundary) -> keras.Model:
     """
     crossing = [keras.ops.copy(t) if _mask_of(t) is not None else t for t in edge.tensors]
     return keras.Model(inputs_of(graph), one_or_list(crossing), name=f"{graph.name}_trunk")
-
-
-@keras.saving.register_keras_serializable(package="zoo")
-class Masked(keras.layers.Layer):
-    """Gives a tensor the mask that crossed beside it: some layers (attention) only see what a tensor carries."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, inputs: Any) -> Any:
-        """Takes a tensor and its mask."""
-        return keras.ops.copy(inputs[0])
-
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask that was given."""
-        return inputs[1]
 
 
 def cut_head(graph: keras.Model, edge: Boundary, runner: Runner | None = None) -> keras.Model:

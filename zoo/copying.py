@@ -10,6 +10,10 @@ from .errors import SurgeryError
 from .flattening import flat, known_as
 from .graph import calls, inputs_of, node_of, outputs_of, run
 
+#: What a network's own layers need, so that they can be copied.
+OWN_LAYERS = (
+    "Give its own layers a get_config(), and register its own functions: @keras.saving.register_keras_serializable()."
+)
 Rebuild = Callable[[keras.layers.Layer], keras.layers.Layer]
 
 
@@ -19,7 +23,9 @@ def rebuilt(layer: keras.layers.Layer, name: str | None = None) -> keras.layers.
     if isinstance(layer, keras.layers.Lambda):
         return known_as(layer, name or layer.name)
     config = layer.get_config()
-    return layer.__class__.from_config(config if name is None else {**config, "name": name})
+    fresh = layer.__class__.from_config(config if name is None else {**config, "name": name})
+    fresh.name = name or layer.name  # a configuration need not hold it
+    return fresh
 
 
 def clone(model: keras.Model, rebuild: Rebuild = rebuilt) -> keras.Model:
@@ -42,10 +48,17 @@ def clone(model: keras.Model, rebuild: Rebuild = rebuilt) -> keras.Model:
         for layer, fresh in copy.layers():
             copy_layer(layer, fresh)
             copy_switches(layer, fresh)
-    except (NotImplementedError, ValueError, TypeError) as reason:
-        what = f"The network '{model.name}' cannot be copied: {str(reason).splitlines()[0]}"
-        raise SurgeryError(what, fix="Give its own layers a get_config().") from reason
+    except (NotImplementedError, ValueError, TypeError, KeyError) as reason:
+        what = f"The network '{model.name}' cannot be copied: {first_line(reason)}"
+        raise SurgeryError(what, fix=OWN_LAYERS) from reason
     return copy.model(outputs_of(graph))
+
+
+def first_line(reason: Exception) -> str:
+    """What an error of Keras says first, not at length."""
+    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
+    text = lines[0] if lines else type(reason).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 class Copy:
@@ -108,10 +121,10 @@ def copy_layer(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
 
     That is every variable, and what Keras saves beside them: vocabularies, and constants made of variables.
     """
-    for to, value in zip(target.variables, source.variables, strict=True):
-        to.assign(value)
     for given, to in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
         _copy_beside_variables(given, to)
+    for to, value in zip(target.variables, source.variables, strict=True):
+        to.assign(value)  # last: what Keras saves of an adapted kernel is the sum, not its parts
 
 
 def copy_switches(source: keras.layers.Layer, target: keras.layers.Layer) -> None:

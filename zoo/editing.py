@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from .copying import Copy, copy_layer, copy_switches, rebuilt
+from .copying import OWN_LAYERS, Copy, copy_layer, copy_switches, first_line, rebuilt
 from .errors import SurgeryError
 from .flattening import flat
 from .graph import calls, node_of, operations, outputs_of
@@ -104,6 +104,9 @@ def insert_layer(model: keras.Model, layer: Part, *, above: str | None = None, b
     edges = _edges(graph, above, below)
     edit = _Edit(graph, leaving=())
     part = edit.ready(layer)
+    if not part:
+        what = "There is nothing to insert."
+        raise SurgeryError(what, expected="a Keras layer, or a list of them", received=repr(layer))
     made: dict[int, Any] = {}
 
     def through(tensor: Any) -> Any:
@@ -216,8 +219,11 @@ class _Edit:
         """
         try:
             return call(*args, **kwargs)
-        except (ValueError, TypeError) as reason:
-            what = f"The network '{self._graph.name}' cannot be changed so: at {where}, {str(reason).splitlines()[0]}"
+        except NotImplementedError as reason:
+            what = f"The network '{self._graph.name}' cannot be copied: at {where}, {first_line(reason)}"
+            raise SurgeryError(what, fix=OWN_LAYERS) from reason
+        except (ValueError, TypeError, KeyError) as reason:
+            what = f"The network '{self._graph.name}' cannot be changed so: at {where}, {first_line(reason)}"
             raise SurgeryError(what, fix="The new layers must take and give the shapes that stand there.") from reason
 
     def run(self, node: Any, call: Any, changed: Mapping[int, Any] | None = None) -> None:

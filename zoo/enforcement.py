@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from .boundary import Boundary, boundary
+from .boundary import Boundary, augmenting, boundary, draws_in_training
 from .errors import PlanError
 from .flattening import flat
 from .graph import is_seed_state, operations, takes_training
@@ -39,10 +39,10 @@ def multipliers_of(plan: Plan, graph: keras.Model) -> dict[int, float]:
     }
 
 
-def held_in_inference(plan: Plan, operation: object) -> bool:
+def held_in_inference(plan: Plan, operation: object, live: frozenset[str] = frozenset()) -> bool:
     """Whether an operation runs as in inference while the network trains: all of a frozen block does (no dropout, fixed
-    statistics), and batch normalization whose statistics are fixed."""
-    if not isinstance(operation, keras.layers.Layer) or not takes_training(operation):
+    statistics) but the network's ``live`` augmentation, and batch normalization whose statistics are fixed."""
+    if not isinstance(operation, keras.layers.Layer) or not takes_training(operation) or operation.name in live:
         return False
     row = plan.row_of(operation.name)
     return row.frozen or (is_batch_norm(operation) and row.batch_norm != "train")
@@ -55,8 +55,14 @@ def adapting(plan: Plan, graph: keras.Model) -> list[str]:
 
 
 def edge_of(plan: Plan, graph: keras.Model) -> Boundary:
-    """The deepest frozen boundary of a flat network under a plan."""
-    return boundary(graph, plan.frozen_layers)
+    """The deepest frozen boundary of a flat network under a plan: what lies below need not be run in every step."""
+    return boundary(graph, plan.frozen_layers, augmenting(graph))
+
+
+def silenced(plan: Plan, graph: keras.Model) -> list[str]:
+    """The names of the layers that are random in training, and are held because their blocks are frozen."""
+    live = augmenting(graph)
+    return [op.name for op in operations(graph) if draws_in_training(op) and held_in_inference(plan, op, live)]
 
 
 def frozen_digests(plan: Plan, graph: keras.Model) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from .errors import SurgeryError
-from .graph import calls, inputs_of, is_graph, outputs_of
+from .graph import calls, inputs_of, is_graph, node_of, outputs_of
 from .naming import free_name
 from .tracing import bare_variable, built_input, trace
 
@@ -86,10 +86,13 @@ class _Parts:
         self._found: dict[int, tuple[Any, tuple[str, ...]]] = {}
         self._look_into(graph, ())
         names = Counter(operation.name for operation, _ in self._found.values())
-        self.flat = not any(self._graphs.values()) and all(count == 1 for count in names.values())
+        self.flat = not any(self._graphs.values())
         self._named = {key: operation for key, (operation, _) in self._found.items()}
+        inputs = {node_of(tensor).operation.name for tensor in graph.inputs}
+        names.update(inputs)
+        self.flat = self.flat and all(count == 1 for count in names.values())
         inside = [(key, entry) for key, entry in self._found.items() if names[entry[0].name] > 1 and entry[1]]
-        taken = {self._found[key][0].name for key in self._found.keys() - {key for key, _ in inside}}
+        taken = {self._found[key][0].name for key in self._found.keys() - {key for key, _ in inside}} | inputs
         for key, (operation, chain) in inside:
             name = free_name("_".join((*chain, operation.name)), taken)
             taken.add(name)
@@ -144,6 +147,9 @@ def _inner_graph(model: keras.Model, node: Any) -> keras.Model | None:
     """The graph of a model inside another one; ``None`` where it is opaque."""
     if is_graph(model):
         return as_graph(model)
+    masks = [getattr(tensor, "_keras_mask", None) for tensor in node.input_tensors]
+    if "mask" in model.call_signature_parameters and any(mask is not None for mask in masks):
+        return None  # it may do anything with them
     try:
         return trace(model, *node.arguments.args)
     except SurgeryError:

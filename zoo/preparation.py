@@ -7,10 +7,13 @@ from typing import Any
 
 import keras
 
+from .boundary import augmenting
 from .card import Card
 from .data import Dataset, Split, TakenColumns, is_table, open_data, split
 from .device import Device, prepare
+from .enforcement import silenced
 from .errors import RecipeError, SurgeryError
+from .flattening import flat
 from .input_form import InputForm
 from .layers import augmentation, optimizer
 from .objective import Objective, example_weights, objective
@@ -68,13 +71,18 @@ class Preparation:
             if adapt:
                 examples = f"{len(self.split.train)} training examples"
                 lines.append(f"  first the batch-norm statistics of {', '.join(adapt)} are re-estimated on {examples}")
-            if plan.crossings and self.recipe.data.augment == "none":
+            graph = flat(self.network)
+            own, off = sorted(augmenting(graph)), silenced(plan, graph)
+            if off:
+                lines.append(f"  off, since their blocks are frozen: {', '.join(off)}")
+            if plan.crossings and self.recipe.data.augment == "none" and not own:
                 count = len(self.split.train) + len(self.split.val)
                 lines.append(
                     f"  the frozen trunk is computed once for {count} examples, and the head trains on what it gives"
                 )
             elif plan.crossings:
-                lines.append("  the frozen trunk is computed every epoch, since the examples are augmented")
+                by = f" by the network's own {', '.join(own)}" if own else ""
+                lines.append(f"  the frozen trunk is computed every epoch, since the examples are augmented{by}")
         return lines
 
 

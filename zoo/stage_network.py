@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from .boundary import Boundary, cut_head
+from .boundary import Boundary, augmenting, cut_head
 from .enforcement import held_in_inference
 from .graph import Runner, is_seed_state
 from .layers import Inference
@@ -72,16 +72,16 @@ class StageNetwork(keras.Model):
 
 def held_head(graph: keras.Model, edge: Boundary, plan: Plan) -> keras.Model:
     """The head in which everything that the plan holds in inference runs as in inference."""
-    return cut_head(graph, edge, _holding(plan))
+    return cut_head(graph, edge, _holding(plan, augmenting(graph)))
 
 
-def _holding(plan: Plan) -> Runner:
+def _holding(plan: Plan, live: frozenset[str]) -> Runner:
     """Runs what the plan holds in inference as in inference; a shared layer is wrapped once, so it stays one layer."""
     wrapped: dict[int, Any] = {}
 
     def runner(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if id(operation) not in wrapped:
-            wrapped[id(operation)] = Inference(operation) if held_in_inference(plan, operation) else operation
+            wrapped[id(operation)] = Inference(operation) if held_in_inference(plan, operation, live) else operation
         return wrapped[id(operation)](*args, **kwargs)
 
     return runner

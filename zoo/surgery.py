@@ -14,7 +14,7 @@ from .copying import clone
 from .errors import SurgeryError, close_matches
 from .flattening import flat, is_opaque
 from .graph import calls, inputs_of, node_of, one_or_list, operations
-from .plan import Plan
+from .plan import Plan, check_fits
 from .top import check_top, with_top
 
 
@@ -65,13 +65,14 @@ def no_such_layer(graph: keras.Model, name: str) -> SurgeryError:
 def default_cut(model: keras.Model) -> str:
     """The layer below the classifier: what the last layer with weights takes its input from.
 
-    A network that ends without a dense layer has no top: its own last layer is the cut.
+    A classifier is a dense layer, or the 1x1 convolution of a 1x1 map that stands for one (MobileNet). A network that
+    ends without one has no top: its own last layer is the cut.
     """
     graph = flat(model)
     nodes = calls(graph)
     weighted = [node for node in nodes if getattr(node.operation, "weights", [])]
-    dense = bool(weighted) and isinstance(weighted[-1].operation, keras.layers.Dense)
-    if len(model.outputs) != 1 or not dense or len(weighted[-1].input_tensors) != 1:
+    classifies = bool(weighted) and _is_classifier(weighted[-1])
+    if len(graph.outputs) != 1 or not classifies or len(weighted[-1].input_tensors) != 1:
         return nodes[-1].operation.name
     below = weighted[-1].input_tensors[0]
     while not any(below is tensor for tensor in graph.inputs):
@@ -81,6 +82,13 @@ def default_cut(model: keras.Model) -> str:
         below = node.input_tensors[0]
     what = f"The network '{model.name}' is a single layer: nothing is left below its top."
     raise SurgeryError(what, fix="Use a deeper network.")
+
+
+def _is_classifier(node: Any) -> bool:
+    if isinstance(node.operation, keras.layers.Dense):
+        return True
+    sizes = {*node.operation.kernel_size} if isinstance(node.operation, keras.layers.Conv2D) else set()
+    return sizes == {1} and set(node.input_tensors[0].shape[1:3]) == {1}
 
 
 def replace_top(
@@ -149,8 +157,13 @@ def split(model: keras.Model, plan: Plan) -> tuple[keras.Model, keras.Model]:
 
     Raises:
         SurgeryError: if nothing is frozen from the input upwards, or nothing is left above.
+        PlanError: if the plan was made for another network.
     """
     graph = flat(model)
+    if not isinstance(plan, Plan):
+        what = "A network is split by its plan."
+        raise SurgeryError(what, expected="zoo.freeze(model, ...)", received=type(plan).__name__)
+    check_fits(plan, graph)
     edge = boundary(graph, plan.frozen_layers)
     if not edge.below:
         what = "The network has no trunk: its lowest layers are not frozen."

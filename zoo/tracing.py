@@ -46,7 +46,7 @@ def trace(model: keras.Model, *inputs: Any) -> keras.Model:
     """
     if is_graph(model):
         return model
-    specs = _fresh(inputs) if inputs else (built_input(model),)
+    specs = keras.tree.map_structure(_spec, inputs) if inputs else (built_input(model),)
     traced = _traced(model, specs)
     _check_training(model, specs, traced)
     _check_weights(model, traced)
@@ -60,6 +60,8 @@ def built_input(model: keras.Model) -> Any:
     Raises:
         SurgeryError: if it was not called yet.
     """
+    if getattr(model, "inputs", None):  # a functional model with a call of its own
+        return keras.tree.map_structure(_spec, model._inputs_struct)  # pyright: ignore[reportAttributeAccessIssue]
     shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if shapes is None:
         what = f"The layers of '{model.name}' cannot be told apart: it was never called."
@@ -76,19 +78,23 @@ def _mapped(make: Any, shapes: Any) -> Any:
     return type(shapes)(_mapped(make, value) for value in shapes)
 
 
-def _fresh(inputs: Any) -> Any:
-    def spec(value: Any) -> Any:
-        value = value if hasattr(value, "dtype") else np.asarray(value)
-        dtype = keras.backend.standardize_dtype(value.dtype)
-        return keras.Input(batch_shape=(None, *value.shape[1:]), dtype="float32" if dtype == "float64" else dtype)
-
-    return keras.tree.map_structure(spec, inputs)
+def _spec(value: Any) -> Any:
+    """A symbolic input of the same shape and type; texts are of type ``string``."""
+    value = value if hasattr(value, "dtype") else np.asarray(value)
+    texts = getattr(value.dtype, "kind", "") in ("U", "S", "O", "T")
+    dtype = "string" if texts else keras.backend.standardize_dtype(value.dtype)
+    return keras.Input(batch_shape=(None, *value.shape[1:]), dtype="float32" if dtype == "float64" else dtype)
 
 
 def _traced(model: keras.Model, specs: tuple[Any, ...], **how: Any) -> keras.Model:
     parameters = inspect.signature(model.call).parameters
     if "training" in parameters and parameters["training"].default is inspect.Parameter.empty:
         how.setdefault("training", None)
+    try:
+        inspect.signature(model.call).bind(*specs, **how)
+    except TypeError as reason:
+        fix = "Say all that its call takes: zoo.trace(model, INPUT, INPUT, ...)."
+        raise _not(model, f"its call takes other arguments ({reason})", fix) from None
     try:
         outputs = model.call(*specs, **how)
         return keras.Model(specs[0] if len(specs) == 1 else list(specs), outputs, name=model.name)
@@ -97,9 +103,10 @@ def _traced(model: keras.Model, specs: tuple[Any, ...], **how: Any) -> keras.Mod
         raise _not(model, f"its call does more than Keras operations ({type(reason).__name__}: {first})") from reason
 
 
-def _not(model: keras.Model, reason: str) -> SurgeryError:
-    what = f"The layers of '{model.name}' cannot be told apart: {reason}."
-    return SurgeryError(what, fix="Build it as a functional model: keras.Model(inputs, outputs).")
+def _not(
+    model: keras.Model, reason: str, fix: str = "Build it as a functional model: keras.Model(inputs, outputs)."
+) -> SurgeryError:
+    return SurgeryError(f"The layers of '{model.name}' cannot be told apart: {reason}.", fix=fix)
 
 
 def _check_training(model: keras.Model, specs: tuple[Any, ...], traced: keras.Model) -> None:
@@ -150,9 +157,16 @@ def _check_values(model: keras.Model, specs: tuple[Any, ...], traced: keras.Mode
     if any(None in spec.shape[1:] or str(spec.dtype) == "string" for spec in keras.tree.flatten(specs)):
         return  # no input can be made up; the other checks hold
     rng = np.random.default_rng(0)
-    given = keras.tree.map_structure(lambda s: rng.uniform(0, 2, (2, *s.shape[1:])).astype(s.dtype), specs)
-    ours = traced(given[0] if len(given) == 1 else list(given), training=False)
-    for one, other in zip(keras.tree.flatten(model(*given, training=False)), keras.tree.flatten(ours), strict=True):
+    given: Any = keras.tree.map_structure(lambda s: rng.uniform(0, 2, (2, *s.shape[1:])).astype(s.dtype), specs)
+    try:
+        theirs = model(*given, training=False)
+        ours = traced(given[0] if len(given) == 1 else list(given), training=False)
+    except Exception as reason:  # whatever a user's own code raises
+        first = (str(reason).splitlines() or [""])[0]
+        how = f"it cannot be called on made-up numbers ({type(reason).__name__}: {first})"
+        raise _not(model, how, "Say what it takes: zoo.trace(model, INPUTS).") from reason
+    for one, other in zip(keras.tree.flatten(theirs), keras.tree.flatten(ours), strict=True):
         one, other = (np.asarray(keras.ops.convert_to_numpy(v), "float64") for v in (one, other))
-        if not np.allclose(one, other, rtol=0, atol=TOLERANCE * max(float(np.abs(one).max()), 1e-30)):
+        scale = max(float(np.abs(np.nan_to_num(one)).max()), 1e-30)
+        if not np.allclose(one, other, rtol=0, atol=TOLERANCE * scale, equal_nan=True):
             raise _not(model, "it computes something else when its call is traced")
