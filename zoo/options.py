@@ -188,10 +188,9 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
     changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm", "thaw") if key in given}
     if "layer_decay" in given:
         changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
-    if isinstance(given.get("batch_norm"), dict) and isinstance(stage.batch_norm, str):
-        changes["batch_norm"] = {"default": stage.batch_norm, **given["batch_norm"]}
-    elif isinstance(given.get("batch_norm"), dict):
-        changes["batch_norm"] = {**stage.batch_norm, **given["batch_norm"]}
+    if isinstance(given.get("batch_norm"), dict):  # what it does not name stays as the stage says
+        before = stage.batch_norm if isinstance(stage.batch_norm, dict) else {"default": stage.batch_norm}
+        changes["batch_norm"] = {**before, **given["batch_norm"]}
     if "multipliers" in given:
         changes |= {"layer_decay": given.get("layer_decay"), "multipliers": given["multipliers"]}
     if "freeze" in given and stage.train != ("top",):

@@ -79,7 +79,7 @@ def modes_of(
     if not isinstance(batch_norm, (str, Mapping)):
         what = "The mode of batch normalization is a word, or a table from block to mode."
         raise PlanError(what, expected=" | ".join(BATCH_NORM_MODES), received=repr(batch_norm))
-    said = {DEFAULT: batch_norm} if isinstance(batch_norm, str) else dict(batch_norm)
+    said: dict[str, Any] = {DEFAULT: batch_norm} if isinstance(batch_norm, str) else dict(batch_norm)
     for name, mode in said.items():
         if mode not in BATCH_NORM_MODES:
             what = f"'{mode}' is not a mode of batch normalization."

@@ -46,7 +46,7 @@ def trace(model: keras.Model, *inputs: Any) -> keras.Model:
     """
     if is_graph(model):
         return model
-    specs = keras.tree.map_structure(_spec, inputs) if inputs else (built_input(model),)
+    specs: Any = keras.tree.map_structure(_spec, inputs) if inputs else (built_input(model),)
     traced = _traced(model, specs)
     _check_training(model, specs, traced)
     _check_weights(model, traced)
