@@ -24,10 +24,10 @@ demo: $(BIN)/.installed  ## fine-tune glyphs on real handwriting, 10 labels a cl
 	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python benchmarks/few_shot.py --seeds 0 --out $(OUT)
 
 test: $(BIN)/.installed  ## the tests that belong to every change (minutes)
-	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -m "not slow"
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 test-slow: $(BIN)/.installed  ## the tests that take longer
-	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -m slow
+	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n 2 -m slow
 
 # Neither the type checker nor any other reader of paths can follow the editable install (it goes through an import
 # hook), so it is given the package as it is installed: a folder of links with layers/ and models/ in their place.

@@ -51,7 +51,25 @@ def channels_first() -> keras.Model:
     return keras.Model(inputs, layers.Dense(2, name="top")(layers.Flatten(name="flat")(x)))
 
 
+def attending() -> keras.Model:
+    """Attention sees only the masks that its inputs carry."""
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(10, 4, mask_zero=True, name="embed")(inputs)
+    x = layers.BatchNormalization(name="low_bn")(x)
+    x = layers.MultiHeadAttention(1, 2, name="attention")(x, x)
+    x = layers.BatchNormalization(name="high_bn")(layers.Dense(3, name="dense")(x))
+    return keras.Model(inputs, layers.Dense(2, name="top")(layers.GlobalAveragePooling1D(name="pool")(x)))
+
+
+def dictionary() -> keras.Model:
+    inputs = {"a": keras.Input((4,), name="a"), "b": keras.Input((3,), name="b")}
+    x = layers.Concatenate(name="join")([layers.BatchNormalization(name="low_bn")(inputs["a"]), inputs["b"]])
+    x = layers.BatchNormalization(name="high_bn")(layers.Dense(4, name="dense")(x))
+    return keras.Model(inputs, layers.Dense(2, name="top")(x))
+
+
 CASES = {
+    "attention": (attending, lambda: np.random.default_rng(0).integers(0, 10, (150, 5)).astype("int32")),
     "convnet": (small_convnet, lambda: images(150, seed=3)),
     "skipping": (NETWORKS["skipping"][0], lambda: images(150, seed=3)),
     "nested": (NETWORKS["nested"][0], lambda: images(150, seed=3)),
@@ -73,6 +91,15 @@ def test_the_statistics_are_those_of_the_whole_set_at_once(case: str, budget: in
     for found, wanted, old in zip(statistics(graph), expected, before, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5 * (1 + np.abs(wanted).max()))
         assert np.abs(wanted - old).max() > 0, "the data is new"
+
+
+def test_a_network_that_takes_a_dictionary_adapts():
+    model = dictionary()
+    x = {"a": images(80, (4,), seed=1), "b": images(80, (3,), seed=2)}
+    expected = at_once(model, x)
+    adapt(model, ["low_bn", "high_bn"], lambda indices: {k: v[indices] for k, v in x.items()}, 80)
+    for found, wanted in zip(statistics(model), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=2e-4)
 
 
 def test_a_moving_average_would_not_do():

@@ -27,7 +27,7 @@ from zoo.enforcement import apply
 from zoo.errors import PlanError, SurgeryError
 from zoo.flattening import flat
 from zoo.graph import operations
-from zoo.plan import BATCH_NORM_MODES
+from zoo.planning import BATCH_NORM_MODES
 
 from .networks import gap
 from .programs import Call, Do, Drawn, Value, numbers, plain

@@ -27,6 +27,7 @@ EXPECTED: dict[str, tuple[float | str, float | str]] = {
     "inner_layers_of_a_nested_backbone": (0, 3),
     "equal_names_in_two_nested_models": ("ValueError", 1e-6),
     "a_name_that_is_taken": ("ValueError", "no error"),
+    "a_networks_name_that_is_taken": ("ValueError", "no error"),
     "a_shared_layer_across_the_cut": ("ValueError", 1e-6),
     "the_output_of_a_shared_layer": (0.1, "SurgeryError"),
     "a_mask_across_the_cut": (0.1, 1e-6),

@@ -77,6 +77,16 @@ def a_name_that_is_taken() -> Trap:
     return Trap("a top on a layer that is called `top_output`", plain, ours)
 
 
+def a_networks_name_that_is_taken() -> Trap:
+    """Two models of one name, such as two copies of a backbone, cannot stand in one model."""
+    inputs = keras.Input((6,))
+    one, other = (dense_net(classes=6) for _ in range(2))
+    plain = refusal(lambda: keras.Model(inputs, other(one(inputs))))
+    model = keras.Model(inputs, layers.Dense(3, name="last")(one(inputs)))
+    ours = refusal(lambda: zoo.freeze(zoo.insert_layer(model, other, below="last"), upto="top"))
+    return Trap("a second backbone of the same name, and of the same layers' names", plain, ours)
+
+
 def a_shared_layer_across_the_cut() -> Trap:
     """A layer with one call below the cut and one above stops `keras.Model(cut, outputs)`."""
     keras.utils.set_random_seed(0)
@@ -154,7 +164,8 @@ def the_loss_of_folded_batch_norm() -> Trap:
 
 
 def training_after_folding_batch_norm() -> Trap:
-    """What is trained after folding goes another way."""
+    """What is trained after folding goes another way. zoo folds nothing that is trained: its figure is training on what
+    the trunk gave, kept, against training through it."""
     one = penalized()
     other = folded(one)
     one.get_layer("low_bn").trainable = False

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from . import engine
+from .copying import same_input
 from .errors import PlanError
 from .graph import calls, calls_down_to, inputs_of, one_or_list, run
 
@@ -46,15 +47,17 @@ def adapt(
         Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
     """
     levels = _Levels(graph, set(names))
-    known, source, length = list(graph.inputs), read, count
+    known: Sequence[Any] = graph.inputs
+    source = read
     for level in range(levels.top):
         norms = levels.norms[level]
         ahead = levels.crossing(level)
-        keep = level + 1 < levels.top and _bytes(ahead, count) <= BUDGET
+        masked = any(getattr(t, "_keras_mask", None) is not None for t in ahead)  # and a kept array would not be
+        keep = level + 1 < levels.top and not masked and _bytes(ahead, count) <= BUDGET
         network = _collecting(graph, known, levels, level, ahead if keep else [])
         pooled = [_Pooled() for _ in norms]
         kept: list[list[np.ndarray]] = []
-        for arrays in engine.batches(network, source, length, step=step):
+        for arrays in engine.batches(network, source, count, step=step):
             found, rest = arrays[: 3 * len(levels.calls[level])], arrays[3 * len(levels.calls[level]) :]
             for i, node in enumerate(levels.calls[level]):
                 pooled[norms.index(node.operation)].add(*found[3 * i : 3 * i + 3])
@@ -106,8 +109,11 @@ def _collecting(
     graph: keras.Model, known: Sequence[Any], levels: _Levels, level: int, ahead: Sequence[Any]
 ) -> keras.Model:
     """From the known tensors to the moments of what reaches a level's layers, and to the tensors to go on from."""
-    start = known if known != list(graph.inputs) else None
-    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=f"known{i}") for i, t in enumerate(known)]
+    raw = known is graph.inputs
+    inputs = [
+        same_input(t) if raw else keras.Input(batch_shape=t.shape, dtype=t.dtype, name=f"known{i}")
+        for i, t in enumerate(known)
+    ]
     values = {id(tensor): new for tensor, new in zip(known, inputs, strict=True)}
     wanted = levels.calls[level]
     run(_needed(wanted, ahead, set(values)), values)
@@ -116,7 +122,7 @@ def _collecting(
         (x, *_), kwargs = node.arguments.fill_in(values)
         outputs.extend(_Moments(node.operation.axis)(x, mask=kwargs.get("mask")))
     outputs.extend(values[id(tensor)] for tensor in ahead)
-    if start is not None:
+    if not raw:
         return keras.Model(one_or_list(inputs), outputs)
     given = iter(inputs)
     return keras.Model(keras.tree.map_structure(lambda _: next(given), inputs_of(graph)), outputs)

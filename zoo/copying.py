@@ -71,7 +71,7 @@ class Copy:
         self.graph = graph
         self._rebuild = rebuild
         self._fresh: dict[int, tuple[Any, Any]] = {}
-        self._inputs = [_same_input(tensor) for tensor in graph.inputs]
+        self._inputs = [same_input(tensor) for tensor in graph.inputs]
         self.values: dict[int, Any] = {
             id(tensor): fresh for tensor, fresh in zip(graph.inputs, self._inputs, strict=True)
         }
@@ -101,7 +101,7 @@ class Copy:
         return keras.Model(inputs, given, name=self.graph.name)
 
 
-def _same_input(tensor: Any) -> Any:
+def same_input(tensor: Any) -> Any:
     """An input of the same name, shape and type."""
     made = node_of(tensor).operation
     optional = getattr(made, "optional", False)

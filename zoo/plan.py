@@ -149,7 +149,9 @@ def freeze(
     rates = rates_of(found, upto, train, layer_decay, multipliers)
     modes = modes_of(found, rates, batch_norm)
     owner = covering(found, graph)
-    members = {name: [op for op in operations(graph) if owner[id(op)] == name] for name in found.names}
+    members: dict[str, list[Any]] = {name: [] for name in found.names}
+    for operation in operations(graph):
+        members[owner[id(operation)]].append(operation)
     _check_shared(members)
     rows = tuple(_row(block, rates[block.name], modes[block.name], members[block.name]) for block in found)
     rows = tuple(replace(row, crossings=_crossings(graph, rows[: i + 1])) for i, row in enumerate(rows))

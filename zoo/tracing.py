@@ -46,7 +46,7 @@ def trace(model: keras.Model, *inputs: Any) -> keras.Model:
     """
     if is_graph(model):
         return model
-    specs: Any = keras.tree.map_structure(_spec, inputs) if inputs else (built_input(model),)
+    specs: Any = _specs(inputs) if inputs else (built_input(model),)
     traced = _traced(model, specs)
     _check_training(model, specs, traced)
     _check_weights(model, traced)
@@ -61,29 +61,39 @@ def built_input(model: keras.Model) -> Any:
         SurgeryError: if it was not called yet.
     """
     if getattr(model, "inputs", None):  # a functional model with a call of its own
-        return keras.tree.map_structure(_spec, model._inputs_struct)  # pyright: ignore[reportAttributeAccessIssue]
+        return _specs(model._inputs_struct)  # pyright: ignore[reportAttributeAccessIssue]
     shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if shapes is None:
         what = f"The layers of '{model.name}' cannot be told apart: it was never called."
         raise SurgeryError(what, fix="Call it once on data, or say what it takes: zoo.trace(model, INPUTS).")
-    return _mapped(lambda shape: keras.Input(batch_shape=(None, *shape[1:])), shapes)
+    return _of_shapes(shapes)
 
 
-def _mapped(make: Any, shapes: Any) -> Any:
-    """A structure of shapes with each shape, a tuple or list of sizes, replaced by what is made of it."""
+def _of_shapes(shapes: Any, name: str | None = None) -> Any:
+    """A structure of shapes, each a tuple or list of sizes, as symbolic inputs."""
     if isinstance(shapes, dict):
-        return {key: _mapped(make, value) for key, value in shapes.items()}
+        return {key: _of_shapes(value, str(key)) for key, value in shapes.items()}
     if all(size is None or isinstance(size, int) for size in shapes):
-        return make(shapes)
-    return type(shapes)(_mapped(make, value) for value in shapes)
+        return keras.Input(batch_shape=(None, *shapes[1:]), name=name)
+    return type(shapes)(_of_shapes(value) for value in shapes)
 
 
-def _spec(value: Any) -> Any:
+def _specs(value: Any, name: str | None = None) -> Any:
+    """Symbolic inputs for a structure of values; those in a dictionary bear its keys."""
+    if isinstance(value, dict):
+        return {key: _specs(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)) and not all(isinstance(inner, (int, float, str)) for inner in value):
+        return type(value)(_specs(inner) for inner in value)
+    return _spec(value, name)
+
+
+def _spec(value: Any, name: str | None = None) -> Any:
     """A symbolic input of the same shape and type; texts are of type ``string``."""
     value = value if hasattr(value, "dtype") else np.asarray(value)
     texts = getattr(value.dtype, "kind", "") in ("U", "S", "O", "T")
     dtype = "string" if texts else keras.backend.standardize_dtype(value.dtype)
-    return keras.Input(batch_shape=(None, *value.shape[1:]), dtype="float32" if dtype == "float64" else dtype)
+    dtype = "float32" if dtype == "float64" else dtype
+    return keras.Input(batch_shape=(None, *value.shape[1:]), dtype=dtype, name=name)
 
 
 def _traced(model: keras.Model, specs: tuple[Any, ...], **how: Any) -> keras.Model:
