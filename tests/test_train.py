@@ -104,6 +104,25 @@ def test_a_callback_that_moves_a_frozen_statistic_fails_the_run(pictures):
         train(model, zoo.freeze(model, upto="block1"), job(*pictures, callbacks=[Meddling()]))
 
 
+@pytest.mark.parametrize("mode", ["frozen", "fixed_statistics", "adapt"])
+def test_statistics_that_are_moved_on_purpose_fail_the_run(pictures, mode):
+    """The same run without the meddling passes, ``adapt`` after its own re-estimation."""
+    for meddling in (False, True):
+        model = small_convnet(4)
+        statistic = model.get_layer("block3_bn1").moving_variance
+
+        def meddle(epoch, logs=None, statistic=statistic):
+            statistic.assign(statistic * 1.001)
+
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=meddle)] if meddling else []
+        plan, what = zoo.freeze(model, upto="block1", batch_norm=mode), job(*pictures, callbacks=callbacks)
+        if meddling:
+            with pytest.raises(PlanError, match=r"1 frozen variable\(s\) moved .*block3_bn1.*moving_variance"):
+                train(model, plan, what)
+        else:
+            assert train(model, plan, what).audited > 10
+
+
 def dropping(frozen_rate: float) -> tuple[keras.Model, zoo.Plan]:
     """Dropout everywhere: in the frozen trunk, in a frozen block above a learning one, and in the learning top."""
     keras.utils.set_random_seed(0)
