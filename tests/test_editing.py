@@ -543,3 +543,10 @@ def test_a_refused_edit_leaves_the_network_as_it_was():
     with pytest.raises(SurgeryError):
         zoo.replace_layer(model, "low2", layers.Dense(5))
     assert values(model) == before
+
+
+def test_a_function_that_takes_tensors_is_told_that_it_is_given_the_layer():
+    with pytest.raises(
+        SurgeryError, match=r"The function that makes what replaces 'low1' failed.*It is given the old layer"
+    ):
+        zoo.replace_layer(dense_net(), "low1", keras.activations.gelu)

@@ -287,3 +287,46 @@ def test_the_python_block_of_the_readme_runs_as_written(tmp_path: Path, capsys: 
     run = zoo.finetune(tmp_path / "network.keras", "digits", out=tmp_path / "api", seed=7, **few)
     assert 0 <= run.metrics["test"]["accuracy"] <= 1
     assert "the frozen trunk gives block2_pool" in capsys.readouterr().out
+
+
+def test_a_callback_that_saves_models_saves_the_whole_network(vectors: Arrays, tmp_path: Path):
+    model = dense_net()
+    saving = [
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "whole.keras")),
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "whole.weights.h5"), save_weights_only=True),
+    ]
+    plan = zoo.freeze(model, upto="low1")
+    run = finetune(model, vectors, tmp_path / "run", plan=plan, epochs=2, callbacks=saving)
+    again = keras.models.load_model(tmp_path / "whole.keras")
+    np.testing.assert_array_equal(again(vectors[0]), run.model(vectors[0]))
+    assert len(zoo.load_weights(model, tmp_path / "whole.weights.h5").restored) == 6
+
+
+def test_what_was_given_in_python_is_said(vectors: Arrays, tmp_path: Path):
+    model, loss = dense_net(), keras.losses.CategoricalFocalCrossentropy()
+    run = finetune(
+        model,
+        vectors,
+        tmp_path / "run",
+        plan=zoo.freeze(model),
+        epochs=1,
+        loss=loss,
+        callbacks=[keras.callbacks.Callback()],
+    )
+    log = (run.folder / "log.txt").read_text(encoding="utf-8")
+    said = "the network 'dense_net', the loss 'categorical_focal_crossentropy', the callback Callback"
+    assert f"given in Python, and not in the recipe: {said}" in log
+
+
+@pytest.mark.parametrize("callbacks", [keras.callbacks.Callback(), ["x"], [keras.callbacks.TerminateOnNaN]])
+def test_what_is_no_callback_is_refused_before_there_is_a_folder(vectors: Arrays, tmp_path: Path, callbacks: Any):
+    with pytest.raises(RecipeError, match=r"These are not callbacks\. Expected a list of keras.callbacks.Callback"):
+        finetune(dense_net(), vectors, tmp_path / "run", callbacks=callbacks)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_optimizer_of_keras_is_refused_with_the_way_to_say_it(vectors: Arrays, tmp_path: Path):
+    with pytest.raises(
+        RecipeError, match=r"by its name and arguments.*received Lion.*\"name\": \"lion\"|Received Lion"
+    ):
+        finetune(dense_net(), vectors, tmp_path / "run", optimizer=keras.optimizers.Lion(1e-4))

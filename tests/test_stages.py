@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.errors import PlanError, RecipeError
+from zoo.errors import PlanError, RecipeError, SurgeryError
 from zoo.options import Options
 from zoo.preparation import prepared
 from zoo.progress import Progress
@@ -196,3 +196,54 @@ def test_thawing_by_block_what_cannot_be_thawed_is_said_or_refused():
     assert "  thaw changes nothing: 'top' alone learns in the stage 'head'" in lines
     with pytest.raises(RecipeError, match="from random weights has nothing worth freezing, and so nothing to thaw"):
         ready(dense_net(), clusters(60), from_scratch=True, thaw="by_block")
+
+
+def test_a_network_without_preprocessing_is_told_what_it_will_be_given():
+    def note(network: keras.Model) -> bool:
+        return "takes pixels from 0 to 255 as they are" in "\n".join(ready(network, quadrants(60)).lines())
+
+    raw = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.ZeroPadding2D(),
+            keras.layers.Conv2D(3, 3, name="first"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(4, activation="softmax", name="top"),
+        ]
+    )
+    assert note(raw)
+    assert not note(zoo.insert_layer(raw, keras.layers.Rescaling(1 / 127.5, offset=-1), below="first"))
+    inputs = keras.Input((8, 8, 1))
+    assert not note(keras.Model(inputs, raw(inputs / 255.0)))
+    assert not note(small_convnet(4))
+
+
+def test_blocks_that_learn_in_name_only_are_said():
+    model = dense_net(widths=(8,) * 14)
+    lines = "\n".join(ready(model, clusters(60), freeze="none").lines())
+    assert "5 blocks hardly learn in the stage 'fine-tune' ('low1' at x6e-05 of the rate)" in lines
+    assert "hardly learn" not in "\n".join(ready(model, clusters(60), freeze="none", layer_decay=0.9).lines())
+
+
+def test_an_opaque_network_is_not_trained_whole_at_the_heads_rate():
+    class Foreign(keras.Model):
+        def __init__(self):
+            super().__init__(name="foreign")
+            self.top = keras.layers.Dense(3, activation="softmax", name="top")
+
+        def call(self, inputs):
+            import tensorflow as tf
+
+            return self.top(tf.nn.tanh(inputs))
+
+        def get_config(self):
+            return {}
+
+        @classmethod
+        def from_config(cls, config):
+            return cls()
+
+    model = Foreign()
+    model(clusters(4)[0])
+    with pytest.raises(SurgeryError, match="Nothing of 'foreign' can be frozen: its layers cannot be told apart"):
+        ready(model, clusters(60))

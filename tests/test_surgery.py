@@ -130,6 +130,11 @@ def test_drop_above_an_unknown_layer_names_close_ones():
         zoo.drop_above(small_convnet(), "block2_pol")
 
 
+def test_drop_above_a_model_inside_says_to_name_a_layer():
+    with pytest.raises(SurgeryError, match="'backbone' is a model inside 'nested', and models inside are taken apart"):
+        zoo.drop_above(nested(), "backbone")
+
+
 def test_drop_above_a_layer_called_twice_is_refused():
     with pytest.raises(SurgeryError, match="'inner_dense' cannot be the last layer"):
         zoo.drop_above(NETWORKS["siamese"][0](), "inner_dense")

@@ -126,6 +126,24 @@ def augmenting(graph: keras.Model) -> frozenset[str]:
     return frozenset(found)
 
 
+def prepares_input(graph: keras.Model) -> bool:
+    """Whether anything below a network's weights changes values, such as a rescaling, and not only their places."""
+    raw = {id(tensor) for tensor in graph.inputs}
+    for node in calls(graph):
+        operation = node.operation
+        if not all(id(t) in raw for t in node.input_tensors):
+            continue
+        kind = type(operation).__name__
+        moves = kind.startswith(("ZeroPadding", "Cropping", "Reshape", "Resizing", "UpSampling", "Cast", "Identity"))
+        if isinstance(operation, keras.layers.Normalization):
+            return True
+        if not getattr(operation, "weights", []):
+            if not moves and not draws_in_training(operation):
+                return True
+            raw |= {id(t) for t in node.outputs}
+    return False
+
+
 def draws_in_training(operation: Any) -> bool:
     """Whether an operation is random in training, and not in inference."""
     return takes_training(operation) and any(is_seed_state(v) for v in getattr(operation, "variables", ()))

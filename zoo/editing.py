@@ -59,7 +59,7 @@ def replace_layer(
         what = f"'{name}' matches {len(old)} layers, and one layer cannot stand for all: {_listed(old)}."
         raise SurgeryError(what, fix="Give a function that makes each: lambda old: keras.layers.ReLU().")
     edit = _Edit(graph, leaving=[op.name for op in old])
-    parts = {id(op): edit.ready(layer(op) if makes else layer) for op in old}  # pyright: ignore[reportCallIssue, reportOptionalCall]
+    parts = {id(op): edit.ready(_made(layer, op) if makes else layer) for op in old}  # pyright: ignore[reportCallIssue, reportOptionalCall]
 
     def call(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if id(operation) not in parts:
@@ -72,6 +72,15 @@ def replace_layer(
         for op in old:
             _hand_down(op, parts[id(op)])
     return edit.finished()
+
+
+def _made(make: Any, old: keras.layers.Layer) -> Any:
+    try:
+        return make(old)
+    except (ValueError, TypeError, AttributeError) as reason:
+        what = f"The function that makes what replaces '{old.name}' failed: {first_line(reason)}"
+        fix = "It is given the old layer, and gives a new one: lambda old: keras.layers.Activation('gelu')."
+        raise SurgeryError(what, fix=fix) from reason
 
 
 def insert_layer(model: keras.Model, layer: Part, *, above: str | None = None, below: str | None = None) -> keras.Model:

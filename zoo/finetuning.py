@@ -36,7 +36,7 @@ from .report import write_report
 from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, write_split
 from .sources.path import digest_of
 from .starting_network import plain_name
-from .stopping import check_monitor
+from .stopping import check_callbacks, check_monitor
 from .train import FeatureStore, Job, Side, StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
@@ -85,11 +85,14 @@ def finetune(
         True
     """
     progress = progress or Progress()
+    check_callbacks(callbacks)
     if isinstance(loss, str):
         options["loss"], loss = loss, None
     given = options_of(options)
     ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, options=given, progress=progress)
     for line in ready.lines():
+        progress.line(line)
+    for line in _given_in_python(network, loss, callbacks):
         progress.line(line)
     job = _job(ready, callbacks, progress)
     for stage in ready.recipe.stages:
@@ -106,6 +109,14 @@ def finetune(
         seconds = time.perf_counter() - started
         metrics = _measured(ready, progress)
         return _finish(ready, folder, results, metrics, seconds, progress)
+
+
+def _given_in_python(network: Any, loss: Any, callbacks: Sequence[Any]) -> list[str]:
+    """What the recipe of a run cannot say."""
+    given = [f"the network '{network.name}'"] if isinstance(network, keras.Model) else []
+    given += [f"the loss '{getattr(loss, 'name', type(loss).__name__)}'"] if loss is not None else []
+    given += [f"the callback {type(callback).__name__}" for callback in callbacks]
+    return [f"given in Python, and not in the recipe: {', '.join(given)}"] if given else []
 
 
 @contextmanager

@@ -180,6 +180,10 @@ def _stopped(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
 
 def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
     optimizer = given.get("optimizer")
+    if optimizer is not None and not isinstance(optimizer, (str, dict)):
+        what = "An optimizer is given by its name and arguments, so that the recipe can say it."
+        fix = 'For example: optimizer={"name": "lion", "learning_rate": 1e-4}.'
+        raise RecipeError(what, received=type(optimizer).__name__, fix=fix)
     if isinstance(optimizer, str):
         # A rate that suits one optimizer suits no other: another's is its own default in Keras.
         same = optimizer.lower() == str(stage.optimizer["name"]).lower() and "learning_rate" in stage.optimizer

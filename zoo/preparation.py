@@ -7,13 +7,14 @@ from typing import Any
 
 import keras
 
-from .boundary import augmenting
+from .boundary import augmenting, prepares_input
 from .card import Card
 from .data import Dataset, Split, TakenColumns, is_table, open_data, split
 from .device import Device, prepare
 from .enforcement import silenced
 from .errors import RecipeError, SurgeryError
 from .flattening import flat
+from .graph import operations
 from .input_form import InputForm
 from .layers import augmentation, optimizer
 from .objective import Objective, example_weights, objective
@@ -23,6 +24,9 @@ from .progress import Progress
 from .recipe import DataPart, ModelPart, Recipe, StagePart, read_recipe
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
+
+#: Below this multiple of the rate a block is as good as frozen.
+_IDLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,8 @@ def prepared(
         *examples.notes,
         *sides.notes,
         *shrunk,
+        *([] if resolved.model.from_scratch else _raw_notes(model, card.input)),
+        *_slow_notes(stages, plans),
         *_stopping_notes(stages, sides),
         *idle_options(given, stages, plans),
     )
@@ -257,6 +263,32 @@ def _resizing_notes(data: Dataset, form: InputForm) -> list[str]:
     stored = "several sizes" if native is None else "x".join(map(str, native))
     taken = "x".join(map(str, form.shape))
     return [f"the images ({stored}) become {taken}, as the network takes them ({form.resample}, {form.fit})"]
+
+
+def _raw_notes(network: keras.Model, form: InputForm) -> list[str]:
+    """Whether pixels reach the first weights as they are, which few pretrained networks are made for."""
+    graph = flat(network)
+    if form.kind != "image" or prepares_input(graph):
+        return []
+    first = next((op.name for op in operations(graph) if getattr(op, "weights", [])), None)
+    if first is None or isinstance(graph.get_layer(first), keras.layers.BatchNormalization):
+        return []
+    how = f"zoo.insert_layer(model, keras.layers.Rescaling(...), below='{first}')"
+    return [f"'{first}' takes pixels from 0 to 255 as they are; if it was trained on others, put that inside: {how}"]
+
+
+def _slow_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
+    """Blocks that learn in name only: a decay over many blocks leaves nothing for the lowest."""
+    notes = []
+    for stage, plan in zip(stages, plans, strict=True):
+        slow = [row for row in plan.rows if 0 < row.rate < _IDLE]
+        if slow:
+            least, name = min(row.rate for row in slow), slow[0].block.name
+            notes.append(
+                f"{len(slow)} blocks hardly learn in the stage '{stage.name}' ('{name}' at x{least:.0e} of the rate): "
+                "a layer_decay nearer to 1 spreads it"
+            )
+    return notes
 
 
 def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:

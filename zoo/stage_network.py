@@ -47,6 +47,14 @@ class StageNetwork(keras.Model):
         """The whole network; it shares its layers with what is trained here."""
         return self._whole() if self._whole is not None else None
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the whole network: what a callback that saves models means."""
+        (self.network or super()).save(*args, **kwargs)
+
+    def save_weights(self, *args: Any, **kwargs: Any) -> None:
+        """Saves the weights of the whole network."""
+        (self.network or super()).save_weights(*args, **kwargs)
+
     @property
     def losses(self) -> list[Any]:
         """The regularization of what learns, and of what it goes through.

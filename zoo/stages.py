@@ -39,6 +39,13 @@ def planned(
         return tuple(stages), tuple(own)
     patterns = _patterns(model, card)
     found = blocks(model, patterns)
+    opaque = [name for block in found for name in block.opaque]
+    if opaque and len(found) == 1 and not recipe.model.from_scratch:
+        what = f"Nothing of '{opaque[0]}' can be frozen: its layers cannot be told apart, and it has no top of its own."
+        fix = (
+            "zoo.trace(model) says why. To train all of it: plan=zoo.freeze(model), and a learning_rate that suits it."
+        )
+        raise SurgeryError(what, fix=fix)
     stages, plans = [], []
     for stage in recipe.stages:
         stage = _with_top_named(stage, top_block(found))

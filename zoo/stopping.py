@@ -29,6 +29,18 @@ def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:
         raise RecipeError(what, fix="Leave one of them out.")
 
 
+def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Refuses what is no callback before anything is prepared.
+
+    Raises:
+        RecipeError: if it is not a list of callbacks.
+    """
+    several = isinstance(callbacks, (list, tuple))
+    if not several or not all(isinstance(one, keras.callbacks.Callback) for one in callbacks):
+        what = "These are not callbacks."
+        raise RecipeError(what, expected="a list of keras.callbacks.Callback objects", received=repr(callbacks)[:80])
+
+
 def averages(stage: StagePart) -> bool:
     """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
     return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"

@@ -38,6 +38,10 @@ def drop_above(model: keras.Model, cut: str) -> keras.Model:
         'block2_pool'
     """
     graph = flat(model)
+    inside = {layer.name for layer in model._flatten_layers(include_self=False) if isinstance(layer, keras.Model)}
+    if cut in inside - {op.name for op in operations(graph)}:
+        what = f"'{cut}' is a model inside '{model.name}', and models inside are taken apart."
+        raise SurgeryError(what, fix="Name the last of its layers that is to be kept: zoo.blocks(model) lists them.")
     return clone(keras.Model(inputs_of(graph), _output_of(graph, cut), name=model.name))
 
 

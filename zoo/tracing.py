@@ -64,8 +64,10 @@ def built_input(model: keras.Model) -> Any:
         return _specs(model._inputs_struct)  # pyright: ignore[reportAttributeAccessIssue]
     shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if shapes is None:
-        what = f"The layers of '{model.name}' cannot be told apart: it was never called."
-        raise SurgeryError(what, fix="Call it once on data, or say what it takes: zoo.trace(model, INPUTS).")
+        known = "what it takes is not known" if model.built else "it was never called"
+        what = f"The layers of '{model.name}' cannot be told apart: {known}."
+        fix = "Say what it takes: zoo.trace(model, INPUTS)."
+        raise SurgeryError(what, fix=fix if model.built else f"Call it once on data. {fix}")
     return _of_shapes(shapes)
 
 

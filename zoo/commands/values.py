@@ -35,7 +35,7 @@ class ByBlock(click.ParamType):
             return value
         block, joint, said = str(value).rpartition("=")
         if bool(joint) != bool(block) or (not joint and not self._alone):
-            self.fail(f"{value!r} does not say for which block: BLOCK=VALUE.", param, ctx)
+            self.fail(f"{value!r} is not BLOCK=VALUE.", param, ctx)
         if self._values is None:
             try:
                 return (block or None), float(said)

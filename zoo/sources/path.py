@@ -53,7 +53,11 @@ def card_at(path: Path) -> Card:
             what, expected=f"a card beside it: {sidecar.name}", fix="Write one; docs/layout.md shows its form."
         )
     what = f"{path} is not a form of network that zoo reads."
-    raise CardError(what, expected="a run folder, .keras, .safetensors with a card, or a card (.toml)")
+    expected = "a run folder, .keras, .safetensors with a card, or a card (.toml)"
+    fix = (
+        "Load it in Keras and save it as .keras; weights alone go into a model of yours: zoo.load_weights(model, FILE)."
+    )
+    raise CardError(what, expected=expected, fix=fix if path.suffix in (".h5", ".hdf5", ".npz") else None)
 
 
 def _card_beside(path: Path, sidecar: Path) -> Card:
