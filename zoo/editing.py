@@ -9,7 +9,7 @@ import keras
 from .copying import OWN_LAYERS, Copy, copy_layer, copy_switches, first_line, rebuilt
 from .errors import SurgeryError
 from .flattening import flat
-from .graph import calls, node_of, operations, outputs_of
+from .graph import arguments_anew, calls, node_of, operations, outputs_of
 from .naming import free_name
 from .surgery import no_such_layer
 
@@ -240,12 +240,7 @@ class _Edit:
 
         A mask that the inputs carry is left to Keras: what is changed below may carry another one, or none.
         """
-        args, kwargs = node.arguments.fill_in({**self.copy.values, **(changed or {})})
-        carried = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.input_tensors} - {id(None)}
-        for name, given in node.arguments.kwargs.items():
-            masks = [mask for mask in keras.tree.flatten(given) if mask is not None]
-            if name.endswith("mask") and masks and all(id(mask) in carried for mask in masks):
-                del kwargs[name]
+        args, kwargs = arguments_anew(node, {**self.copy.values, **(changed or {})})
         outputs = keras.tree.flatten(self.fitting(f"'{node.operation.name}'", call, node.operation, args, kwargs))
         if len(outputs) != len(node.outputs):
             what = (

@@ -1,7 +1,7 @@
 """Networks as flat graphs: models inside are taken apart, subclassed ones traced, equal names told apart."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -113,7 +113,7 @@ class _Parts:
                 else:
                     self._look_into(inner, (*chain, operation.name))
 
-    def run(self, nodes: Iterable[Any], values: dict[int, Any], training: bool | None = None) -> None:
+    def run(self, nodes: Sequence[Any], values: dict[int, Any], training: bool | None = None) -> None:
         """Runs calls again, going into models inside; a ``training`` that such a model was called with goes with it."""
         for node in nodes:
             args, kwargs = node.arguments.fill_in(values)
@@ -130,6 +130,10 @@ class _Parts:
                 outputs = [inside[id(tensor)] for tensor in inner.outputs]
             for reference, value in zip(node.outputs, outputs, strict=True):
                 values[id(reference)] = value
+        for reference in (tensor for node in nodes for tensor in node.outputs):
+            mask = values.get(id(getattr(reference, "_keras_mask", None)))
+            if mask is not None:  # the one that the calls above were given, not the one that Keras has made beside it
+                values[id(reference)]._keras_mask = mask
 
 
 def _takes_tensors_alone(node: Any) -> bool:

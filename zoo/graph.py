@@ -81,6 +81,20 @@ def run(nodes: Iterable[Any], values: dict[int, Any], runner: Runner | None = No
             values[id(reference)] = value
 
 
+def arguments_anew(node: Any, values: dict[int, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call's arguments on other tensors, without the masks that its inputs carry.
+
+    Keras works those out again: where something below has changed, another mask may be carried, or none.
+    """
+    args, kwargs = node.arguments.fill_in(values)
+    carried = {id(getattr(tensor, "_keras_mask", None)) for tensor in node.input_tensors} - {id(None)}
+    for name, given in node.arguments.kwargs.items():
+        masks = [mask for mask in keras.tree.flatten(given) if mask is not None]
+        if name.endswith("mask") and masks and all(id(mask) in carried for mask in masks):
+            del kwargs[name]
+    return args, kwargs
+
+
 def leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """A layer, or the layers inside it that hold variables of their own.
 
