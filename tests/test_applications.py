@@ -16,6 +16,9 @@ import zoo
 from benchmarks import split_applications as comparison
 from benchmarks.split_applications import Cut, Row
 
+#: The large ones take minutes on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
 #: Small ones of two kinds: squeeze and excite, and plain skips.
 FEW = ("MobileNetV3Small", "ResNet50")
 

@@ -36,7 +36,10 @@ from .random_networks import networks
 layers = keras.layers
 
 # A model inside cannot know that what it will be called with is masked.
-pytestmark = pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask attached")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask attached"),
+    pytest.mark.timeout(900),  # 120 networks take minutes on a busy machine
+]
 
 Check = Callable[[Any, Drawn], None]
 
