@@ -326,7 +326,5 @@ def test_what_is_no_callback_is_refused_before_there_is_a_folder(vectors: Arrays
 
 
 def test_an_optimizer_of_keras_is_refused_with_the_way_to_say_it(vectors: Arrays, tmp_path: Path):
-    with pytest.raises(
-        RecipeError, match=r"by its name and arguments.*received Lion.*\"name\": \"lion\"|Received Lion"
-    ):
+    with pytest.raises(RecipeError, match=r'by its name and arguments.*Received Lion\. .*"name": "lion"'):
         finetune(dense_net(), vectors, tmp_path / "run", optimizer=keras.optimizers.Lion(1e-4))

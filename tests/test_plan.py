@@ -185,6 +185,17 @@ def test_beside_an_adapter_a_layers_own_kernel_holds_still():
         audit(plan, model, before)
 
 
+def test_switches_of_an_adapted_layer_are_put_back():
+    model = dense_net()
+    model.get_layer("low2").enable_lora(2)
+    before = [v.trainable for v in model.variables]
+    switches = trainable_switches(model)
+    apply(zoo.freeze(model, upto="low2"), flat(model))
+    assert [v.trainable for v in model.variables] != before
+    restore_switches(model, switches)
+    assert [v.trainable for v in model.variables] == before
+
+
 def test_switches_are_put_back():
     model = small_convnet()
     model.get_layer("block1_conv1").trainable = False

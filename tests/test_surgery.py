@@ -322,6 +322,7 @@ def test_a_copy_of_an_adapted_layer_keeps_kernel_and_adapter_apart():
     assert len(copy.variables) == len(model.variables)
     for one, other in zip(copy.variables, model.variables, strict=True):
         np.testing.assert_array_equal(one, other)
+        assert one.trainable == other.trainable, "the kernel beside an adapter stays fixed"
     x = images(8, (6,)) / 255
     np.testing.assert_array_equal(copy(x), model(x))
 

@@ -132,6 +132,8 @@ def copy_switches(source: keras.layers.Layer, target: keras.layers.Layer) -> Non
     recurrent cell) does not say it of them."""
     for given, to in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
         to.trainable = given.trainable
+    for variable, given in zip(target.variables, source.variables, strict=True):
+        variable.trainable = given.trainable  # beside an adapter, a layer's own kernel is fixed by itself
 
 
 def copy_preprocessing(source: keras.Model, target: keras.Model) -> None:

@@ -115,13 +115,16 @@ def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
 
 
 def trainable_switches(model: keras.Model) -> dict[int, bool]:
-    """What the ``trainable`` of every leaf layer with variables says, by the ``id`` of its first one; to be put back
-    after training."""
-    return {id(leaf.variables[0]): leaf.trainable for leaf in leaf_layers(operations(flat(model))) if leaf.variables}
+    """What ``trainable`` says, to be put back after training: of every leaf layer with variables, by the ``id`` of its
+    list of them, and of every variable, by its own."""
+    leaves = [leaf for leaf in leaf_layers(operations(flat(model))) if leaf.variables]
+    said = {id(leaf._trainable_variables): leaf.trainable for leaf in leaves}
+    return said | {id(v): v.trainable for leaf in leaves for v in leaf.variables}
 
 
 def restore_switches(model: keras.Model, switches: dict[int, bool]) -> None:
     """Puts back what :func:`trainable_switches` gave: a saved result is not frozen behind its user's back."""
     for leaf in leaf_layers(operations(flat(model))):
-        if leaf.variables and id(leaf.variables[0]) in switches:
-            leaf.trainable = switches[id(leaf.variables[0])]
+        leaf.trainable = switches.get(id(leaf._trainable_variables), leaf.trainable)
+        for variable in leaf.variables:
+            variable.trainable = switches.get(id(variable), variable.trainable)

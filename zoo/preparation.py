@@ -204,18 +204,23 @@ def prepared(
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
-    shrunk = _resizing_notes(examples, card.input)
-    notes = (
-        *examples.notes,
-        *sides.notes,
-        *shrunk,
-        *([] if resolved.model.from_scratch else _raw_notes(model, card.input)),
-        *_slow_notes(stages, plans),
-        *_stopping_notes(stages, sides),
-        *idle_options(given, stages, plans),
+    ready = Preparation(
+        replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, ()
     )
-    return Preparation(
-        replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, notes
+    return replace(ready, notes=_notes(ready, given))
+
+
+def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
+    """What the user should know beside the plans."""
+    stages = ready.recipe.stages
+    return (
+        *ready.data.notes,
+        *ready.split.notes,
+        *_resizing_notes(ready.data, ready.form),
+        *([] if ready.recipe.model.from_scratch else _raw_notes(ready.network, ready.form)),
+        *_slow_notes(stages, ready.plans),
+        *_stopping_notes(stages, ready.split),
+        *idle_options(given, stages, ready.plans),
     )
 
 
