@@ -43,7 +43,7 @@ ROWS = (
     ("engine", "adaptation", "train"),
     ("data", "objective", "preparation"),
     ("engine", "train", "finetuning", "evaluation"),
-    ("recipe", "options", "preparation"),
+    ("recipe_stage", "recipe", "options", "preparation"),
     ("recipe", "run", "finetuning"),
     ("seeds", "train"),
 )

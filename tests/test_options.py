@@ -7,7 +7,8 @@ import pytest
 
 from zoo.errors import RecipeError
 from zoo.options import Options, scratch_stages, transfer_stages, with_options
-from zoo.recipe import DataPart, ModelPart, Recipe, StagePart, TopPart
+from zoo.recipe import DataPart, ModelPart, Recipe, TopPart
+from zoo.recipe_stage import StagePart
 
 EMPTY = Recipe(ModelPart("glyphs"), DataPart("digits"))
 ADAM = {"name": "adam", "learning_rate": 1e-3}

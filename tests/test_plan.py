@@ -9,7 +9,7 @@ from zoo.enforcement import apply, audit, frozen_digests, multipliers_of, restor
 from zoo.errors import PlanError, SurgeryError
 from zoo.flattening import flat
 from zoo.planning import BATCH_NORM_MODES
-from zoo.recipe import BATCH_NORM
+from zoo.recipe_stage import BATCH_NORM
 
 from .networks import NETWORKS, SKIPPING_BLOCKS, dense_net, small_convnet, values
 

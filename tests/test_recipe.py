@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 
 from zoo import recipe as recipes
 from zoo.errors import RecipeError
-from zoo.recipe import (
-    ComputePart,
-    DataPart,
-    ModelPart,
-    Recipe,
-    StagePart,
-    TopPart,
-    parse_recipe,
-    read_recipe,
-    recipe_text,
-)
+from zoo.recipe import ComputePart, DataPart, ModelPart, Recipe, TopPart, parse_recipe, read_recipe, recipe_text
+from zoo.recipe_stage import BATCH_NORM, StagePart
 
 WHOLE = {
     "schema": 1,
@@ -269,7 +260,7 @@ arguments = st.dictionaries(
 optional = st.none() | texts
 optimizers = st.builds(lambda rest, name: {**rest, "name": name}, arguments, names)
 stopping = st.fixed_dictionaries({"monitor": texts, "patience": st.integers(1, 99), "min_delta": st.floats(0, 1)})
-modes = st.sampled_from(recipes.BATCH_NORM)
+modes = st.sampled_from(BATCH_NORM)
 
 
 @st.composite

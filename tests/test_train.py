@@ -14,7 +14,7 @@ from zoo.card import BlockPattern
 from zoo.enforcement import frozen_digests, silenced
 from zoo.errors import PlanError, RecipeError, ZooError
 from zoo.flattening import flat
-from zoo.recipe import StagePart
+from zoo.recipe_stage import StagePart
 from zoo.train import FeatureStore, Job, Side, StageResult, batches, train_stage
 
 from .networks import clusters, dense_net, live, quadrants, small_convnet, values

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .errors import RecipeError
-from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart, parse_recipe, recipe_text
+from .recipe import Recipe, parse_recipe, recipe_text
+from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart
 
 
 @dataclass(frozen=True)

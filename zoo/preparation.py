@@ -21,7 +21,8 @@ from .objective import Objective, example_weights, objective
 from .options import Options, with_options
 from .plan import Plan
 from .progress import Progress
-from .recipe import DataPart, ModelPart, Recipe, StagePart, read_recipe
+from .recipe import DataPart, ModelPart, Recipe, read_recipe
+from .recipe_stage import StagePart
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
 

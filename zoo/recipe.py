@@ -3,16 +3,14 @@
 A recipe is data. What is not written has a default; the recipe in a run folder has every default written out.
 """
 
-import math
 import os
-import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from . import strict_toml
 from .errors import RecipeError, close_matches
-from .optimizer_table import read_optimizer
+from .recipe_stage import StagePart, are_weights, read_stage
 from .strict_toml import Table
 
 AUGMENTATIONS = ("none", "light", "standard", "strong")
@@ -27,10 +25,6 @@ LOSSES = (
     "mean_absolute_error",
     "huber",
 )
-THAWS = ("at_once", "by_block")
-BATCH_NORM = ("frozen", "fixed_statistics", "adapt", "train")
-#: For ``freeze``: nothing, or everything below the top.
-FREEZE_NONE, FREEZE_ALL = "none", "all"
 
 
 @dataclass(frozen=True)
@@ -91,26 +85,6 @@ class ComputePart:
 
 
 @dataclass(frozen=True)
-class StagePart:
-    """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen one), how fast and how long.
-
-    ``thaw = "by_block"`` makes it several stages of these epochs: the highest of its blocks first, then with the next
-    one below, until all learn.
-    """
-
-    name: str
-    epochs: int
-    optimizer: dict[str, Any]
-    train: tuple[str, ...] | None = None
-    freeze: str | None = None
-    layer_decay: float | None = None
-    multipliers: dict[str, float] | None = None
-    batch_norm: str | dict[str, str] = "frozen"
-    early_stopping: dict[str, Any] | None = None
-    thaw: str = "at_once"
-
-
-@dataclass(frozen=True)
 class Recipe:
     """A whole recipe; see :func:`read_recipe` for its form in TOML."""
 
@@ -161,7 +135,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 def _read(table: Table) -> Recipe:
     seed = table.take("seed", int, 0)
-    _check(table, "seed", 0 <= seed < 2**63, "0 to 2**63 - 1", seed)
+    table.check("seed", 0 <= seed < 2**63, "0 to 2**63 - 1", seed)
     with table.table("model", required=True) as inner:
         model = _read_model(inner)
     with table.table("data", required=True) as inner:
@@ -175,8 +149,8 @@ def _read(table: Table) -> Recipe:
             inner.take("threads", int, 0),
             inner.take("device", str, "auto"),
         )
-        _check(inner, "threads", compute.threads >= 0, "0 or more", compute.threads)
-    stages = table.tables("stage", _read_stage)
+        inner.check("threads", compute.threads >= 0, "0 or more", compute.threads)
+    stages = table.tables("stage", read_stage)
     table.close()
     names = [stage.name for stage in stages]
     if len(set(names)) != len(names):
@@ -184,19 +158,10 @@ def _read(table: Table) -> Recipe:
     return Recipe(model, data, seed, top, compute, stages)
 
 
-def _check(table: Table, key: str, fits: bool, expected: str, received: Any) -> None:
-    if not fits:
-        table.fail(key, expected, received)
-
-
-def _optional_string(table: Table, key: str) -> str | None:
-    return table.take(key, str) if table.has(key) else None
-
-
 def _read_model(table: Table) -> ModelPart:
     part = ModelPart(
         table.take("name", str),
-        _optional_string(table, "cut"),
+        table.optional("cut", str),
         table.take("from_scratch", bool, False),
         table.take("args", dict, {}),
     )
@@ -213,13 +178,13 @@ def _read_data(table: Table) -> DataPart:
     if not (test == "rest" or (isinstance(test, (int, float)) and not isinstance(test, bool) and 0 <= test < 1)):
         table.fail("test", 'a share from 0 to below 1, or "rest"', test)
     below = 0 <= val < 1 and (test == "rest" or val + float(test) < 1)
-    _check(table, "val", below, "0 or more, and below 1 together with test", val)
-    limit = table.take("limit_per_class", int) if table.has("limit_per_class") else None
-    _check(table, "limit_per_class", limit is None or limit >= 1, "1 or more", limit)
+    table.check("val", below, "0 or more, and below 1 together with test", val)
+    limit = table.optional("limit_per_class", int)
+    table.check("limit_per_class", limit is None or limit >= 1, "1 or more", limit)
     if test == "rest" and limit is None:
         table.fail("test", "a share, where no limit_per_class says what is labelled", test)
     batch_size = table.take("batch_size", int, 32)
-    _check(table, "batch_size", batch_size >= 1, "1 or more", batch_size)
+    table.check("batch_size", batch_size >= 1, "1 or more", batch_size)
     return DataPart(
         path=table.take("path", str),
         val=val,
@@ -230,8 +195,8 @@ def _read_data(table: Table) -> DataPart:
         class_weights=_read_class_weights(table),
         target=table.choice("target", TARGETS, "auto"),
         label_column=table.strings("label_column", []),
-        path_column=_optional_string(table, "path_column"),
-        text_column=_optional_string(table, "text_column"),
+        path_column=table.optional("path_column", str),
+        text_column=table.optional("text_column", str),
         feature_columns=table.strings("feature_columns", []),
         skip_bad=table.take("skip_bad", bool, False),
     )
@@ -249,18 +214,11 @@ def _read_augment(table: Table) -> str | tuple[dict[str, Any], ...]:
 
 def _read_class_weights(table: Table) -> str | dict[str, float]:
     value = table.take_any("class_weights", "none")
-    if isinstance(value, dict) and _weights(value):
+    if isinstance(value, dict) and are_weights(value):
         return {name: float(v) for name, v in value.items()}
     if value not in ("none", "balanced"):
         table.fail("class_weights", "none | balanced, or a table of class = weight, 0 or more", value)
     return value
-
-
-def _weights(table: dict[str, Any]) -> bool:
-    """Whether every value is a finite number, 0 or more."""
-    return all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and v >= 0 for v in table.values()
-    )
 
 
 def _read_top(table: Table) -> TopPart:
@@ -271,64 +229,10 @@ def _read_top(table: Table) -> TopPart:
         table.choice("loss", LOSSES, "auto"),
         table.take("label_smoothing", float, 0.0),
     )
-    _check(table, "hidden", all(n >= 1 for n in part.hidden), "widths of 1 or more", list(part.hidden))
-    _check(table, "dropout", 0 <= part.dropout < 1, "0 to below 1", part.dropout)
-    _check(table, "label_smoothing", 0 <= part.label_smoothing < 1, "0 to below 1", part.label_smoothing)
+    table.check("hidden", all(n >= 1 for n in part.hidden), "widths of 1 or more", list(part.hidden))
+    table.check("dropout", 0 <= part.dropout < 1, "0 to below 1", part.dropout)
+    table.check("label_smoothing", 0 <= part.label_smoothing < 1, "0 to below 1", part.label_smoothing)
     return part
-
-
-def _read_stage(table: Table) -> StagePart:
-    optimizer = read_optimizer(table)
-    train = table.strings("train") if table.has("train") else None
-    freeze = _optional_string(table, "freeze")
-    if (train is None) == (freeze is None):
-        table.fail("train", "either train (the blocks that learn) or freeze (the highest frozen block)", train)
-    multipliers = table.take("multipliers", dict) if table.has("multipliers") else None
-    _check(table, "multipliers", _weights(multipliers or {}), "a table of block = multiplier, 0 or more", multipliers)
-    decay = table.take("layer_decay", float) if table.has("layer_decay") else None
-    _check(table, "layer_decay", decay is None or 0 < decay <= 1, "above 0, at most 1", decay)
-    if decay is not None and multipliers is not None:
-        table.fail("multipliers", "either layer_decay or multipliers", multipliers)
-    epochs = table.take("epochs", int)
-    _check(table, "epochs", epochs >= 1, "1 or more", epochs)
-    name = table.take("name", str)
-    fits = re.fullmatch(r"\w[\w .-]{0,63}", name) is not None
-    _check(table, "name", fits, "letters, digits, blanks, '.', '-' and '_': it is part of a file's name", name)
-    return StagePart(
-        name=name,
-        epochs=epochs,
-        optimizer=optimizer,
-        train=train,
-        freeze=freeze,
-        layer_decay=decay,
-        multipliers=multipliers,
-        batch_norm=_read_batch_norm(table),
-        early_stopping=_read_early_stopping(table),
-        thaw=table.choice("thaw", THAWS, "at_once"),
-    )
-
-
-def _read_batch_norm(table: Table) -> str | dict[str, str]:
-    value = table.take_any("batch_norm", "frozen")
-    modes = list(value.values()) if isinstance(value, dict) else [value]
-    wrong = [mode for mode in modes if mode not in BATCH_NORM]
-    if wrong:
-        expected = f"{' | '.join(BATCH_NORM)}, or a table of block = mode"
-        table.fail("batch_norm", expected, value, close_matches(str(wrong[0]), BATCH_NORM))
-    return value
-
-
-def _read_early_stopping(table: Table) -> dict[str, Any] | None:
-    if not table.has("early_stopping"):
-        return None
-    with table.table("early_stopping") as inner:
-        stopping = {
-            "monitor": inner.take("monitor", str, "val_loss"),
-            "patience": inner.take("patience", int, 5),
-            "min_delta": inner.take("min_delta", float, 0.0),
-        }
-        _check(inner, "patience", stopping["patience"] >= 1, "1 or more", stopping["patience"])
-    return stopping
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -14,7 +14,8 @@ from .flattening import flat
 from .naming import free_name
 from .options import Options
 from .plan import Plan, Row, check_fits, freeze
-from .recipe import FREEZE_ALL, FREEZE_NONE, Recipe, StagePart
+from .recipe import Recipe
+from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart
 
 
 def planned(

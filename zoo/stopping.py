@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from .errors import RecipeError, close_matches
-from .recipe import StagePart
+from .recipe_stage import StagePart
 
 
 def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:

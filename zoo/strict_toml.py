@@ -65,6 +65,10 @@ class Table:
         self._known.append(name)
         return self._data.pop(name, default)
 
+    def optional(self, name: str, kind: type[T]) -> T | None:
+        """Takes a value of the given type, or ``None`` where the key is not there."""
+        return self.take(name, kind) if self.has(name) else None
+
     def choice(self, name: str, choices: tuple[str, ...], default: Any = REQUIRED) -> Any:
         """Takes one of several strings."""
         value = self.take(name, str, default)
@@ -113,6 +117,11 @@ class Table:
         """Raises the error for a value that does not fit."""
         what = f"{self.where}: '{self.key(name)}' has the wrong value."
         raise self.error(what, expected=expected, received=repr(received), fix=fix)
+
+    def check(self, name: str, fits: bool, expected: str, received: Any) -> None:
+        """Raises the error for a value unless it fits."""
+        if not fits:
+            self.fail(name, expected, received)
 
     def close(self) -> None:
         """Raises if a key was not taken."""

@@ -22,7 +22,7 @@ from .flattening import flat
 from .layers import augmentation, by_variable, optimizer
 from .plan import Plan
 from .progress import Progress
-from .recipe import StagePart
+from .recipe_stage import StagePart
 from .seeds import derive, generator
 from .stage_network import StageNetwork, held_head
 from .stopping import averages, check_monitor, early_stopping

@@ -9,7 +9,8 @@ import click
 from ..errors import RunError
 from ..options import Options
 from ..progress import Progress
-from ..recipe import AUGMENTATIONS, BATCH_NORM, LOSSES, PRECISIONS, TARGETS, THAWS
+from ..recipe import AUGMENTATIONS, LOSSES, PRECISIONS, TARGETS
+from ..recipe_stage import BATCH_NORM, THAWS
 from .values import ByBlock, Share, Widths, table_of
 
 
