@@ -41,11 +41,12 @@ ROWS = (
     ("graph", "surgery", "preparation"),
     ("formats", "restoring"),
     ("engine", "adaptation", "train"),
+    ("stage_network", "epochs", "train"),
     ("data", "objective", "preparation"),
     ("engine", "train", "finetuning", "evaluation"),
     ("recipe_stage", "recipe", "options", "preparation"),
     ("recipe", "run", "finetuning"),
-    ("seeds", "train"),
+    ("seeds", "epochs", "train"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.

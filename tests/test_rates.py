@@ -10,10 +10,10 @@ import pytest
 
 import zoo
 from zoo.checkpoint import load, save, weights_digest
+from zoo.epochs import batches
 from zoo.layers import by_variable, optimizer
 from zoo.layers.optimizers import names
 from zoo.precision import in_precision
-from zoo.train import batches
 
 from .networks import clusters, dense_net, quadrants, small_convnet, values
 from .test_train import job, moved, one_hot, stage, train

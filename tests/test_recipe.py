@@ -31,6 +31,16 @@ WHOLE = {
             "batch_norm": {"block3": "fixed_statistics"},
             "optimizer": {"name": "sgd", "momentum": 0.9},
             "early_stopping": {"monitor": "val_loss", "patience": 5},
+            "reduce_on_plateau": {"factor": 0.5, "patience": 2},
+            "l2_sp": 0.01,
+        },
+        {
+            "name": "average",
+            "freeze": "block1",
+            "epochs": 8,
+            "optimizer": {"name": "sgd", "learning_rate": {"name": "cosine", "initial_learning_rate": 0.1}},
+            "l2_sp": {"alpha": 0.01, "beta": 0.001},
+            "weight_averaging": {"start": 0.5},
         },
     ],
 }
@@ -61,9 +71,16 @@ def test_a_whole_recipe_is_read():
     recipe = parse_recipe(tomli_w.dumps(WHOLE))
     assert (recipe.seed, recipe.model, recipe.top) == (7, ModelPart("glyphs", "features"), TopPart((64,), "elu", 0.3))
     assert recipe.data.limit_per_class == 10
-    assert [stage.name for stage in recipe.stages] == ["head", "fine-tune"]
+    assert [stage.name for stage in recipe.stages] == ["head", "fine-tune", "average"]
     assert recipe.stages[1].early_stopping == {"monitor": "val_loss", "patience": 5, "min_delta": 0.0}
     assert recipe.stages[1].batch_norm == {"block3": "fixed_statistics"}
+    plateau = {"monitor": "val_loss", "factor": 0.5, "patience": 2, "min_delta": 0.0, "cooldown": 0, "min_lr": 0.0}
+    assert recipe.stages[1].reduce_on_plateau == plateau
+    assert [stage.l2_sp for stage in recipe.stages[1:]] == [
+        {"alpha": 0.01, "beta": 0.0},
+        {"alpha": 0.01, "beta": 0.001},
+    ]
+    assert recipe.stages[2].weight_averaging == {"start": 0.5, "every": 1}
 
 
 def test_what_is_not_written_has_a_default():
@@ -96,6 +113,8 @@ def test_a_missing_key_is_named_with_the_file(key):
         ("stage[0].epoch", "epochs"),
         ("stage[1].layerdecay", "layer_decay"),
         ("stage[1].early_stopping.patiense", "patience"),
+        ("stage[1].reduce_on_plateau.facter", "factor"),
+        ("stage[2].weight_averaging.starts", "start"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
@@ -172,6 +191,14 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("stage[1].batch_norm", {"block3": "frosen"}, "Did you mean 'frozen'?"),
         ("stage[1].batch_norm", {"block3": 3}, "frozen | fixed_statistics | adapt | train"),
         ("stage[1].early_stopping", {"patience": 0}, "1 or more; received 0"),
+        ("stage[1].reduce_on_plateau", {"factor": 1.0}, "above 0 and below 1; received 1.0"),
+        ("stage[1].reduce_on_plateau", {"patience": 0}, "1 or more; received 0"),
+        ("stage[1].reduce_on_plateau", {"min_lr": -1.0}, "a finite number, 0 or more; received -1.0"),
+        ("stage[1].l2_sp", -0.1, "a strength, 0 or more, or { alpha = 0.01, beta = 0.001 }"),
+        ("stage[1].l2_sp", {"beta": 0.1}, "a strength, 0 or more"),
+        ("stage[1].l2_sp", {"alpha": 0.1, "gamma": 0.1}, "a strength, 0 or more"),
+        ("stage[2].weight_averaging", {"start": 1.0}, "a share of the epochs, 0 to below 1; received 1.0"),
+        ("stage[2].weight_averaging", {"every": 0}, "a number of epochs, 1 or more; received 0"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
@@ -263,6 +290,19 @@ stopping = st.fixed_dictionaries({"monitor": texts, "patience": st.integers(1, 9
 modes = st.sampled_from(BATCH_NORM)
 
 
+plateaus = st.fixed_dictionaries(
+    {
+        "monitor": texts,
+        "factor": st.floats(0.01, 0.99),
+        "patience": st.integers(1, 99),
+        "min_delta": st.floats(0, 1),
+        "cooldown": st.integers(0, 9),
+        "min_lr": st.floats(0, 1),
+    }
+)
+averaging = st.fixed_dictionaries({"start": st.floats(0, 0.99), "every": st.integers(1, 9)})
+
+
 @st.composite
 def stages(draw):
     learning = draw(st.lists(names, max_size=3).map(tuple) | st.none())
@@ -277,6 +317,9 @@ def stages(draw):
         multipliers=draw(weights) if rates == "multipliers" else None,
         batch_norm=draw(modes | st.dictionaries(texts, modes, min_size=1, max_size=2)),
         early_stopping=draw(st.none() | stopping),
+        reduce_on_plateau=draw(st.none() | plateaus),
+        l2_sp=draw(st.none() | st.fixed_dictionaries({"alpha": st.floats(0, 1), "beta": st.floats(0, 1)})),
+        weight_averaging=draw(st.none() | averaging),
     )
 
 

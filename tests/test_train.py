@@ -12,10 +12,11 @@ from zoo import engine
 from zoo.boundary import augmenting
 from zoo.card import BlockPattern
 from zoo.enforcement import frozen_digests, silenced
+from zoo.epochs import Job, Side, batches
 from zoo.errors import PlanError, RecipeError, ZooError
 from zoo.flattening import flat
 from zoo.recipe_stage import StagePart
-from zoo.train import FeatureStore, Job, Side, StageResult, batches, train_stage
+from zoo.train import FeatureStore, StageResult, train_stage
 
 from .networks import clusters, dense_net, live, quadrants, small_convnet, values
 

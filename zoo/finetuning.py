@@ -21,6 +21,7 @@ from .copying import copy_state
 from .data import DECODER
 from .device import out_of_memory
 from .enforcement import restore_switches, trainable_switches
+from .epochs import Job, Side
 from .errors import RecipeError, close_matches
 from .flattening import flat
 from .lock import lock_table
@@ -37,7 +38,7 @@ from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, wr
 from .sources.path import digest_of
 from .starting_network import plain_name
 from .stopping import check_callbacks, check_monitor
-from .train import FeatureStore, Job, Side, StageResult, train_stage
+from .train import FeatureStore, StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
 

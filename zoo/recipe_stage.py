@@ -20,7 +20,8 @@ class StagePart:
     """``[[stage]]``: what learns (``train``: blocks; or ``freeze``: the highest frozen one), how fast and how long.
 
     ``thaw = "by_block"`` makes it several stages of these epochs: the highest of its blocks first, then with the next
-    one below, until all learn.
+    one below, until all learn. ``reduce_on_plateau`` is performance scheduling; ``l2_sp`` pulls the reused weights to
+    their pretrained values; ``weight_averaging`` ends the stage with the mean of its late weights.
     """
 
     name: str
@@ -33,6 +34,9 @@ class StagePart:
     batch_norm: str | dict[str, str] = "frozen"
     early_stopping: dict[str, Any] | None = None
     thaw: str = "at_once"
+    reduce_on_plateau: dict[str, Any] | None = None
+    l2_sp: dict[str, float] | None = None
+    weight_averaging: dict[str, Any] | None = None
 
 
 def read_stage(table: Table) -> StagePart:
@@ -68,6 +72,9 @@ def read_stage(table: Table) -> StagePart:
         batch_norm=_read_batch_norm(table),
         early_stopping=_read_early_stopping(table),
         thaw=table.choice("thaw", THAWS, "at_once"),
+        reduce_on_plateau=_read_reduce_on_plateau(table),
+        l2_sp=_read_l2_sp(table),
+        weight_averaging=_read_weight_averaging(table),
     )
 
 
@@ -92,6 +99,46 @@ def _read_early_stopping(table: Table) -> dict[str, Any] | None:
         }
         inner.check("patience", stopping["patience"] >= 1, "1 or more", stopping["patience"])
     return stopping
+
+
+def _read_reduce_on_plateau(table: Table) -> dict[str, Any] | None:
+    if not table.has("reduce_on_plateau"):
+        return None
+    with table.table("reduce_on_plateau") as inner:
+        reduced = {
+            "monitor": inner.take("monitor", str, "val_loss"),
+            "factor": inner.take("factor", float, 0.1),
+            "patience": inner.take("patience", int, 5),
+            "min_delta": inner.take("min_delta", float, 0.0),
+            "cooldown": inner.take("cooldown", int, 0),
+            "min_lr": inner.take("min_lr", float, 0.0),
+        }
+        inner.check("factor", 0 < reduced["factor"] < 1, "above 0 and below 1", reduced["factor"])
+        inner.check("patience", reduced["patience"] >= 1, "1 or more", reduced["patience"])
+        for key in ("min_delta", "cooldown", "min_lr"):
+            inner.check(key, 0 <= reduced[key] < math.inf, "a finite number, 0 or more", reduced[key])
+    return reduced
+
+
+def _read_l2_sp(table: Table) -> dict[str, float] | None:
+    """A number is the strength for the reused weights alone; a table may say one for the fresh top too."""
+    value = table.take_any("l2_sp")
+    if value is None:
+        return None
+    value = value if isinstance(value, dict) else {"alpha": value}
+    if set(value) - {"alpha", "beta"} or "alpha" not in value or not are_weights(value):
+        table.fail("l2_sp", "a strength, 0 or more, or { alpha = 0.01, beta = 0.001 }", value)
+    return {"alpha": float(value["alpha"]), "beta": float(value.get("beta", 0.0))}
+
+
+def _read_weight_averaging(table: Table) -> dict[str, Any] | None:
+    if not table.has("weight_averaging"):
+        return None
+    with table.table("weight_averaging") as inner:
+        averaging = {"start": inner.take("start", float, 0.75), "every": inner.take("every", int, 1)}
+        inner.check("start", 0 <= averaging["start"] < 1, "a share of the epochs, 0 to below 1", averaging["start"])
+        inner.check("every", averaging["every"] >= 1, "a number of epochs, 1 or more", averaging["every"])
+    return averaging
 
 
 def are_weights(table: dict[str, Any]) -> bool:
