@@ -61,10 +61,10 @@ def run_epochs(
     index: int,
     job: Job,
     states: Mapping[str, Any],
-    stopping: Sequence[keras.callbacks.EarlyStopping],
+    watching: Sequence[keras.callbacks.Callback],
 ) -> list[dict[str, Any]]:
     train, val = sides
-    told = [*job.callbacks, *stopping, _Telling(job.progress, stage)]
+    told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
     callbacks = keras.callbacks.CallbackList(told, model=model)
     callbacks.set_params({"epochs": stage.epochs, "steps": -(-len(train) // job.batch_size), "verbose": 0})
     history: list[dict[str, Any]] = []

@@ -298,7 +298,12 @@ def _slow_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]
 
 
 def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:
-    idle = [s.name for s in stages if s.early_stopping and s.early_stopping["monitor"].startswith("val_")]
-    if not idle or len(sides.val):
+    """What a stage cannot watch without a validation side."""
+    if len(sides.val):
         return []
-    return [f"no validation examples: early stopping is off in {', '.join(idle)}"]
+    notes = []
+    for key, what in (("early_stopping", "early stopping"), ("reduce_on_plateau", "performance scheduling")):
+        idle = [s.name for s in stages if (getattr(s, key) or {}).get("monitor", "").startswith("val_")]
+        if idle:
+            notes.append(f"no validation examples: {what} is off in {', '.join(idle)}")
+    return notes

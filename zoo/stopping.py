@@ -1,6 +1,7 @@
-"""When a stage ends, and with which weights: the last, the best under early stopping, or an average."""
+"""When a stage slows down, when it ends, and with which weights: the last, the best, or an average."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -9,24 +10,33 @@ from .recipe_stage import StagePart
 
 
 def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:
-    """Refuses early stopping on a figure that nobody measures; known before anything is trained.
+    """Refuses to watch a figure that nobody measures, and settings that exclude each other, before anything is trained.
 
     Args:
         stage: The stage.
         metrics: The names of the metrics that are measured beside the loss.
 
     Raises:
-        RecipeError: if there is no such figure, or the stage's weights are an average over epochs.
+        RecipeError: if there is no such figure; if early stopping is to keep one epoch's weights and something else their
+            average; if two set the rate, or two average.
     """
     measured = ["loss", *metrics]
     known = [*measured, *(f"val_{name}" for name in measured)]
-    watched = (stage.early_stopping or {}).get("monitor")
-    if watched is not None and watched not in known:
-        what = f"Early stopping cannot watch '{watched}': nobody measures it."
-        raise RecipeError(what, expected=" | ".join(known), fix=close_matches(watched, known))
-    if watched is not None and averages(stage):
+    for key, who in (("early_stopping", "Early stopping"), ("reduce_on_plateau", "Performance scheduling")):
+        watched = (getattr(stage, key) or {}).get("monitor")
+        if watched is not None and watched not in known:
+            what = f"{who} cannot watch '{watched}': nobody measures it."
+            raise RecipeError(what, expected=" | ".join(known), fix=close_matches(watched, known))
+    if stage.early_stopping is not None and averages(stage):
         what = f"The stage '{stage.name}' ends with the average of its weights, and early stopping with one epoch's."
         raise RecipeError(what, fix="Leave one of them out.")
+    if stage.weight_averaging is not None and _averaged_by_the_optimizer(stage):
+        what = f"The stage '{stage.name}' averages its weights twice: by its optimizer, and by weight_averaging."
+        raise RecipeError(what, received=f"the optimizer {stage.optimizer}", fix="Leave one of them out.")
+    if stage.reduce_on_plateau is not None and isinstance(stage.optimizer.get("learning_rate"), dict):
+        what = f"The stage '{stage.name}' has two who set its rate: a schedule, and reduce_on_plateau."
+        fix = "Give learning_rate a number, or leave reduce_on_plateau out."
+        raise RecipeError(what, received=f"learning_rate = {stage.optimizer['learning_rate']}", fix=fix)
 
 
 def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
@@ -42,13 +52,27 @@ def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
 
 
 def averages(stage: StagePart) -> bool:
+    """Whether a stage ends with an average of its weights."""
+    return stage.weight_averaging is not None or _averaged_by_the_optimizer(stage)
+
+
+def _averaged_by_the_optimizer(stage: StagePart) -> bool:
     """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
     return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
 
 
 def early_stopping(stage: StagePart, validated: bool) -> list[keras.callbacks.EarlyStopping]:
     """A stage's early stopping, where it has any and what it watches is measured; the best weights are restored."""
-    spec = stage.early_stopping
-    if spec is None or (spec["monitor"].startswith("val_") and not validated):
-        return []
-    return [keras.callbacks.EarlyStopping(**spec, restore_best_weights=True)]
+    spec = _measured(stage.early_stopping, validated)
+    return [keras.callbacks.EarlyStopping(**spec, restore_best_weights=True)] if spec else []
+
+
+def performance_scheduling(stage: StagePart, validated: bool) -> list[keras.callbacks.ReduceLROnPlateau]:
+    """A stage's performance scheduling, where it has any and what it watches is measured."""
+    spec = _measured(stage.reduce_on_plateau, validated)
+    return [keras.callbacks.ReduceLROnPlateau(**spec)] if spec else []
+
+
+def _measured(spec: dict[str, Any] | None, validated: bool) -> dict[str, Any] | None:
+    """What a callback is told, where the figure that it watches is measured."""
+    return None if spec is None or (spec["monitor"].startswith("val_") and not validated) else spec

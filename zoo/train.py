@@ -20,7 +20,7 @@ from .plan import Plan
 from .progress import Progress
 from .recipe_stage import StagePart
 from .stage_network import StageNetwork, held_head
-from .stopping import averages, check_monitor, early_stopping
+from .stopping import averages, check_monitor, early_stopping, performance_scheduling
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ def train_stage(
     # A slot that starts as a copy of its variable (schedule-free) would lose it if the first, compiled step made it.
     model.optimizer.build(model.trainable_variables)
     stopping = early_stopping(stage, bool(len(val)))
-    history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), stopping)
+    watching = [*stopping, *performance_scheduling(stage, bool(len(val)))]
+    history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise diverged(stage, "weights are no longer finite")
     audited = audit(plan, graph, before)

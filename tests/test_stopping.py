@@ -1,0 +1,82 @@
+"""Performance scheduling within a stage, and settings that exclude each other."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.errors import RecipeError
+from zoo.recipe_stage import StagePart
+
+from .networks import clusters, dense_net
+from .test_train import job, one_hot, stage, train
+
+PLATEAU = {"monitor": "val_loss", "factor": 0.5, "patience": 2, "min_delta": 0.0, "cooldown": 0, "min_lr": 0.0}
+
+
+def noisy(**changes: object) -> tuple[keras.Model, object]:
+    """A network and a job in which the validation loss soon stops falling: labels that mean nothing."""
+    x, labels = clusters(64)
+    y = one_hot(np.random.default_rng(0).permutation(labels), 3)
+    return dense_net(), job(x, y, val=24, **changes)
+
+
+def rates_by_hand(losses: list[float], rate: float, factor: float, patience: int, least: float) -> list[float]:
+    """The rate of each epoch: multiplied by ``factor`` when the loss has not fallen for ``patience`` epochs."""
+    rates, best, waited = [], np.inf, 0
+    for loss in losses:
+        rates.append(rate)
+        if loss < best:
+            best, waited = loss, 0
+        else:
+            waited += 1
+            if waited >= patience:
+                rate, waited = max(rate * factor, least), 0
+    return rates
+
+
+@pytest.mark.parametrize("least", [0.0, 0.3])
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_the_rate_falls_when_the_validation_loss_does_not(least: float, precision: str, rate: float):
+    model, what = noisy(precision=precision)
+    plan = zoo.freeze(model, multipliers={model.layers[1].name: rate})
+    how = replace(stage(25, learning_rate=0.8), reduce_on_plateau={**PLATEAU, "min_lr": least})
+    history = train(model, plan, what, how).history
+    by_hand = rates_by_hand([row["val_loss"] for row in history], 0.8, 0.5, 2, least)
+    assert len(set(by_hand)) >= 2
+    np.testing.assert_allclose([row["learning_rate"] for row in history], by_hand, rtol=1e-6)
+
+
+def test_without_a_validation_side_it_is_off():
+    model, what = noisy()
+    how = replace(stage(6, learning_rate=0.8), reduce_on_plateau=PLATEAU)
+    history = train(model, zoo.freeze(model), replace(what, val=replace(what.val, targets=what.val.targets[:0])), how)
+    assert {row["learning_rate"] for row in history.history} == {np.float32(0.8)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"reduce_on_plateau": {**PLATEAU, "monitor": "val_los"}}, "Performance scheduling cannot watch 'val_los'"),
+        (
+            {"reduce_on_plateau": PLATEAU, "optimizer": {"name": "sgd", "learning_rate": {"name": "cosine"}}},
+            "has two who set its rate: a schedule, and reduce_on_plateau",
+        ),
+        (
+            {"weight_averaging": {"start": 0.5, "every": 1}, "optimizer": {"name": "sgd", "use_ema": True}},
+            "averages its weights twice",
+        ),
+        (
+            {"weight_averaging": {"start": 0.5, "every": 1}, "early_stopping": {"monitor": "loss", "patience": 1}},
+            "ends with the average of its weights, and early stopping with one epoch's",
+        ),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(changes: dict, said: str):
+    model, what = noisy()
+    how = replace(StagePart("fine-tune", 2, {"name": "sgd", "learning_rate": 0.1}), **changes)
+    with pytest.raises(RecipeError, match=said):
+        train(model, zoo.freeze(model), what, how)
