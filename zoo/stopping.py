@@ -17,7 +17,7 @@ def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:
         metrics: The names of the metrics that are measured beside the loss.
 
     Raises:
-        RecipeError: if there is no such figure; if early stopping is to keep one epoch's weights and something else their
+        RecipeError: if there is no such figure; if early stopping is to keep one epoch's weights and something else an
             average; if two set the rate, or two average.
     """
     measured = ["loss", *metrics]
