@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batch_norms import adapt_batch_norm, freeze_batch_norm
     from .block import Block, Blocks, blocks
     from .card import Card
     from .data import Dataset, open_data
@@ -52,11 +53,13 @@ _HOME = {
     "SurgeryError": "errors",
     "WeightsError": "errors",
     "ZooError": "errors",
+    "adapt_batch_norm": "batch_norms",
     "blocks": "block",
     "drop_above": "surgery",
     "evaluate": "evaluation",
     "finetune": "finetuning",
     "freeze": "plan",
+    "freeze_batch_norm": "batch_norms",
     "insert_layer": "editing",
     "load": "network",
     "load_weights": "restoring",
@@ -88,11 +91,13 @@ __all__ = [
     "SurgeryError",
     "WeightsError",
     "ZooError",
+    "adapt_batch_norm",
     "blocks",
     "drop_above",
     "evaluate",
     "finetune",
     "freeze",
+    "freeze_batch_norm",
     "insert_layer",
     "load",
     "load_weights",

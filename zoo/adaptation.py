@@ -26,6 +26,7 @@ def adapt(
     read: engine.Read,
     count: int,
     *,
+    batch_size: int = engine.BATCH,
     step: Callable[[int, int], None] | None = None,
 ) -> None:
     r"""Re-estimates the statistics of some batch normalizations.
@@ -38,6 +39,7 @@ def adapt(
         names: The layers' names.
         read: Gives the inputs of the examples of some indices.
         count: The number of examples.
+        batch_size: The examples of a call.
         step: Told how many examples of a pass are done, of how many.
 
     Raises:
@@ -57,16 +59,25 @@ def adapt(
         network = _collecting(graph, known, levels, level, ahead if keep else [])
         pooled = [_Pooled() for _ in norms]
         kept: list[list[np.ndarray]] = []
-        for arrays in engine.batches(network, source, count, step=step):
+        for arrays in engine.batches(network, source, count, batch_size=batch_size, step=step):
             found, rest = arrays[: 3 * len(levels.calls[level])], arrays[3 * len(levels.calls[level]) :]
             for i, node in enumerate(levels.calls[level]):
                 pooled[norms.index(node.operation)].add(*found[3 * i : 3 * i + 3])
             kept.append(rest)
         for norm, moments in zip(norms, pooled, strict=True):
-            norm.moving_mean.assign(moments.mean.astype("float32"))
-            norm.moving_variance.assign(moments.variance.astype("float32"))
+            _assign(norm, moments.mean, moments.variance)
         if keep:
             known, source = ahead, engine.rows_of([np.concatenate(columns) for columns in zip(*kept, strict=True)])
+
+
+def _assign(norm: Any, mean: np.ndarray, variance: np.ndarray) -> None:
+    norm.moving_mean.assign(mean.astype("float32"))
+    norm.moving_variance.assign(variance.astype("float32"))
+    if norm.renorm:  # it computes the variance from these again when it trains on
+        deviation = np.sqrt(variance + norm.epsilon).astype("float32")
+        norm.moving_stddev.assign(deviation)
+        norm.renorm_stddev.assign(deviation)
+        norm.renorm_mean.assign(mean.astype("float32"))
 
 
 class _Levels:
@@ -88,7 +99,8 @@ class _Levels:
         twice = next((norm.name for norm in every if every.count(norm) > 1), None)
         if twice is not None:
             what = f"The statistics of '{twice}' cannot be re-estimated: it is called several times, one above another."
-            raise PlanError(what, fix='Choose "frozen", "fixed_statistics" or "train" for its block.')
+            fix = 'Leave it out; in a plan, choose "frozen", "fixed_statistics" or "train" for its block.'
+            raise PlanError(what, fix=fix)
 
     def crossing(self, level: int) -> list[Any]:
         """The tensors from which everything above a level can be computed, the level's own layers included."""
