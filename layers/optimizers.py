@@ -1,36 +1,39 @@
-"""Keras's optimizers by name, and a rate of its own for each variable."""
+"""Keras's optimizers by name, with schedules for their rate and momentum."""
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import keras
 
-from zoo.errors import PlanError, RecipeError, close_matches
+from zoo.errors import RecipeError, close_matches
 
-
-def _public(namespace: Any, base: type) -> dict[str, type]:
-    found = {name: getattr(namespace, name) for name in dir(namespace)}
-    return {name: c for name, c in found.items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+from .by_name import classes, make, parameters
+from .by_variable import scaling
+from .momentum_schedule import momentum_argument, scheduling, with_momentum
+from .one_cycle import OneCycle
+from .schedules import Schedule, schedule
 
 
 @cache
 def names() -> dict[str, type]:
     """Keras's optimizers by name, lower case: ``sgd``, ``adam``, ``rmsprop``, ..."""
     left_out = ("lossscaleoptimizer", "multioptimizer")
-    found = _public(keras.optimizers, keras.optimizers.Optimizer)
+    found = classes(keras.optimizers, keras.optimizers.Optimizer)
     return {name.lower(): c for name, c in found.items() if name.lower() not in left_out}
 
 
-def optimizer(name: str, **arguments: Any) -> keras.optimizers.Optimizer:
+def optimizer(name: str, *, steps: int | None = None, **arguments: Any) -> keras.optimizers.Optimizer:
     """One of Keras's optimizers, with all of its arguments.
 
     Args:
         name: Its name in any case: ``adam``, ``sgd``, ``RMSprop``.
+        steps: How many steps training takes, for schedules that do not say how long they are.
         **arguments: Its own, such as ``momentum``, ``nesterov``, ``weight_decay``, ``clipnorm``, ``clipvalue`` or
-            ``global_clipnorm``. ``learning_rate`` is a number, or a schedule: ``{"name": "CosineDecay",
-            "initial_learning_rate": 1e-2, "decay_steps": 500}``.
+            ``global_clipnorm``. ``learning_rate`` is a number, or a schedule as ``schedule`` reads it: ``{"name":
+            "cosine", "initial_learning_rate": 1e-2}``. So is the momentum (``momentum`` of SGD, RMSprop and Muon,
+            ``beta_1`` of Adam and its family); ``{"name": "one_cycle_momentum"}`` takes its phases from a learning rate
+            that is ``one_cycle``.
 
     Returns:
         The optimizer.
@@ -41,144 +44,45 @@ def optimizer(name: str, **arguments: Any) -> keras.optimizers.Optimizer:
     Example:
         >>> optimizer("sgd", learning_rate=0.1, momentum=0.9, nesterov=True).momentum
         0.9
+        >>> rate = {"name": "one_cycle", "max_learning_rate": 0.5}
+        >>> made = optimizer("sgd", steps=100, learning_rate=rate, momentum={"name": "one_cycle_momentum"})
+        >>> made.momentum.steps
+        100
     """
     if name.lower() not in names():
         what = f"Keras has no optimizer '{name}'."
         raise RecipeError(what, fix=close_matches(name.lower(), names()))
+    made, what = names()[name.lower()], f"The optimizer '{name}'"
     if isinstance(arguments.get("learning_rate"), Mapping):
-        arguments["learning_rate"] = _schedule(dict(arguments["learning_rate"]))
-    return _make(names()[name.lower()], arguments, f"The optimizer '{name}'")
+        arguments["learning_rate"] = schedule(arguments["learning_rate"], steps)
+    momentum = None
+    key = momentum_argument(made)
+    if key and isinstance(arguments.get(key), (Mapping, Schedule)):
+        momentum = _momentum(arguments.pop(key), arguments.get("learning_rate"), steps)
+    for key, value in arguments.items():
+        if key != "learning_rate" and key in parameters(made) and isinstance(value, (Mapping, Schedule)):
+            refused = f"{what} takes no schedule for '{key}'."
+            raise RecipeError(refused, fix="Give it a number.")
+    plain = make(made, arguments, what)
+    return plain if momentum is None else with_momentum(plain, momentum)
 
 
-def _schedule(arguments: dict[str, Any]) -> Any:
-    schedules = _public(keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule)
-    name = arguments.pop("name", None)
-    if name not in schedules:
-        what = f"Keras has no learning-rate schedule '{name}'."
-        raise RecipeError(what, fix=close_matches(str(name), schedules))
-    return _make(schedules[name], arguments, f"The schedule '{name}'")
+def _momentum(given: Any, rate: Any, steps: int | None) -> Schedule:
+    """The schedule of a momentum; one cycle's has the phases of the rate's, where it does not say others."""
+    if isinstance(given, Schedule):
+        return given
+    if isinstance(rate, OneCycle) and given.get("name") in ("one_cycle_momentum", "OneCycleMomentum"):
+        phases = {name: getattr(rate, name) for name in ("steps", "pct_start", "anneal", "three_phase")}
+        given = {**phases, **given}
+    return schedule(given, steps)
 
 
-def _make(made: type, arguments: dict[str, Any], what: str) -> Any:
-    known = [p for p in inspect.signature(made.__init__).parameters if p not in ("self", "kwargs")]
-    for argument in arguments:
-        if argument not in known:
-            unknown = f"{what} has no argument '{argument}'."
-            raise RecipeError(unknown, fix=close_matches(argument, known))
-    try:
-        return made(**arguments)
-    except (TypeError, ValueError) as reason:
-        refused = f"{what} refuses its arguments: {str(reason).splitlines()[0]}"
-        raise RecipeError(refused, received=str(arguments)) from None
+def _register() -> None:
+    """Makes all the classes that a saved file may name, so that it loads."""
+    for plain in names().values():
+        scaling(plain)
+        if momentum_argument(plain):
+            scaling(scheduling(plain))
 
 
-class _ByVariable:
-    """What every optimizer with a multiplier for each variable has."""
-
-    multipliers: tuple[float, ...] = ()
-
-    def build(self, variables: Sequence[Any]) -> None:
-        if len(variables) != len(self.multipliers):
-            what = "The optimizer has a multiplier for each variable, but was given other variables."
-            received = f"{len(variables)} variables"
-            raise PlanError(what, expected=f"{len(self.multipliers)} variables", received=received)
-        super().build(variables)  # type: ignore[misc]
-
-    def _multiplier(self, variable: Any) -> float:
-        return self.multipliers[self._get_variable_index(variable)]  # type: ignore[attr-defined]
-
-
-class _ByRate(_ByVariable):
-    """Scales the rate of each variable: for optimizers whose step is proportional to the rate."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        # A rate of 0 is not enough to hold still: 0 times a gradient that is not a number is none either.
-        if share := self._multiplier(variable):
-            super().update_step(gradient, variable, learning_rate * share)  # type: ignore[misc]
-
-    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        # Keras's decay knows one rate only, and each optimizer has its own rule of what decays: let it decay, then take
-        # back the share that is too much.
-        for variable in variables:
-            before = _held(self, [variable])
-            super()._apply_weight_decay([variable])  # type: ignore[misc]
-            _take_back(before)
-
-
-class _ByShare(_ByVariable):
-    """Keeps a share of each variable's step, decay included: for optimizers whose step follows from the values too.
-
-    Adafactor and Lamb measure a variable after it has decayed, and Adafactor bounds its rate: at a lower rate their
-    steps are no multiples.
-    """
-
-    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
-        """Left to the step, so that both are scaled together."""
-
-    def _backend_update_step(self, gradients: Sequence[Any], variables: Sequence[Any], learning_rate: Any) -> None:
-        before = _held(self, variables)
-        super()._apply_weight_decay(variables)  # type: ignore[misc]
-        super()._backend_update_step(gradients, variables, learning_rate)  # type: ignore[misc]
-        _take_back(before)
-
-
-def _held(scaled: _ByVariable, variables: Sequence[Any]) -> list[tuple[Any, Any, float]]:
-    """The variables that move by a share of their step, each with its value before it and its share."""
-    return [(v, keras.ops.copy(v), share) for v in variables if (share := scaled._multiplier(v)) != 1.0]
-
-
-def _take_back(before: Sequence[tuple[Any, Any, float]]) -> None:
-    """Leaves of what the variables moved their share."""
-    for variable, old, share in before:
-        variable.assign(old + (variable - old) * share if share else old)
-
-
-#: How the optimizers scale that do not scale with their rate; ``None``: not at all.
-_NOT_BY_RATE: dict[type, type | None] = {
-    keras.optimizers.Adafactor: _ByShare,
-    keras.optimizers.Lamb: _ByShare,
-    keras.optimizers.Ftrl: None,  # its values follow from its slots, so that taking back moves nothing back
-}
-
-
-@cache
-def _scaled(plain: type) -> type | None:
-    how = _NOT_BY_RATE.get(plain, _ByRate)
-    return how and type(f"{plain.__name__}ByVariable", (how, plain), {})
-
-
-def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float]) -> keras.optimizers.Optimizer:
-    """The same optimizer with the learning rate multiplied for each variable; it holds for weight decay too.
-
-    Each step moves a variable by its multiple of the plain step. The gradient is not scaled: Adam and its family would
-    undo that; clipping sees it as it is, and by the global norm all variables count, those at 0 too.
-
-    Args:
-        plain: One of Keras's optimizers, not built yet.
-        multipliers: One for each trainable variable, in the order in which the optimizer is built on them; 0 holds a
-            variable still, weight decay and gradients that are not numbers included.
-
-    Returns:
-        The optimizer; ``plain`` itself where every multiplier is 1.
-
-    Raises:
-        RecipeError: for Ftrl, whose step does not scale with its rate.
-
-    Example:
-        >>> import keras
-        >>> low, top = keras.Variable([1.0]), keras.Variable([1.0])
-        >>> scaled = by_variable(optimizer("sgd", learning_rate=0.5), [0.5, 1.0])
-        >>> scaled.apply([keras.ops.ones(1), keras.ops.ones(1)], [low, top])
-        >>> low.numpy(), top.numpy()
-        (array([0.75], dtype=float32), array([0.5], dtype=float32))
-    """
-    if all(m == 1.0 for m in multipliers):
-        return plain
-    made = _scaled(type(plain))  # pyright: ignore[reportArgumentType]
-    if made is None:
-        name = type(plain).__name__.lower()
-        what = f"The optimizer '{name}' cannot learn at rates by block: its step does not scale with its rate."
-        raise RecipeError(what, fix="Use another, such as adam, or one rate for all.")
-    scaled = made.from_config(plain.get_config())  # type: ignore[attr-defined]
-    scaled.multipliers = tuple(float(m) for m in multipliers)
-    return scaled
+_register()

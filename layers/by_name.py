@@ -1,0 +1,58 @@
+"""Keras's objects by the name of their class, with every argument checked by name."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.errors import RecipeError, close_matches
+
+
+def classes(namespace: Any, base: type) -> dict[str, type]:
+    """The public classes of one of Keras's namespaces that derive from a base, by their names.
+
+    Args:
+        namespace: Such as ``keras.optimizers``.
+        base: The class that they derive from; it is not among them.
+
+    Returns:
+        The classes.
+
+    Example:
+        >>> import keras
+        >>> schedules = keras.optimizers.schedules
+        >>> sorted(classes(schedules, schedules.LearningRateSchedule))[:3]
+        ['CosineDecay', 'CosineDecayRestarts', 'ExponentialDecay']
+    """
+    found = {name: getattr(namespace, name) for name in dir(namespace)}
+    return {name: c for name, c in found.items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+
+
+def parameters(made: type) -> list[str]:
+    """The names of a class's arguments."""
+    return [p for p in inspect.signature(made.__init__).parameters if p not in ("self", "kwargs")]
+
+
+def make(made: type, arguments: Mapping[str, Any], what: str) -> Any:
+    """An object of a class.
+
+    Args:
+        made: The class.
+        arguments: Its arguments by name.
+        what: What errors call it: ``The optimizer 'adam'``.
+
+    Returns:
+        The object.
+
+    Raises:
+        RecipeError: for an argument that it has not, or a value that it refuses.
+    """
+    known = parameters(made)
+    for argument in arguments:
+        if argument not in known:
+            unknown = f"{what} has no argument '{argument}'."
+            raise RecipeError(unknown, fix=close_matches(argument, known))
+    try:
+        return made(**arguments)
+    except (TypeError, ValueError) as reason:
+        refused = f"{what} refuses its arguments: {str(reason).splitlines()[0]}"
+        raise RecipeError(refused, received=str(dict(arguments))) from None

@@ -1,0 +1,200 @@
+"""Learning-rate schedules by name, and the callback for the one that is no function of the step."""
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import keras
+
+from zoo.errors import RecipeError, close_matches
+
+from .by_name import classes, make, parameters
+from .one_cycle import OneCycle, OneCycleMomentum
+from .power_decay import PowerDecay
+from .warm_up import WarmUp
+
+Schedule = keras.optimizers.schedules.LearningRateSchedule
+
+#: Short names, each for a class of Keras or of ours.
+SHORT = {
+    "piecewise": "PiecewiseConstantDecay",
+    "exponential": "ExponentialDecay",
+    "power": "PowerDecay",
+    "inverse_time": "InverseTimeDecay",
+    "polynomial": "PolynomialDecay",
+    "cosine": "CosineDecay",
+    "cosine_restarts": "CosineDecayRestarts",
+    "one_cycle": "OneCycle",
+    "one_cycle_momentum": "OneCycleMomentum",
+    "warm_up": "WarmUp",
+}
+_OURS: tuple[type[Schedule], ...] = (PowerDecay, WarmUp, OneCycle, OneCycleMomentum)
+#: Of what schedules the whole number of steps is an argument, and which.
+_LENGTH = {
+    "ExponentialDecay": "decay_steps",
+    "PowerDecay": "decay_steps",
+    "InverseTimeDecay": "decay_steps",
+    "PolynomialDecay": "decay_steps",
+    "CosineDecay": "decay_steps",
+    "OneCycle": "steps",
+    "OneCycleMomentum": "steps",
+}
+#: Those that begin with a rise of their own, or are one.
+_RISING = ("OneCycle", "OneCycleMomentum", "WarmUp")
+
+
+@cache
+def schedules() -> dict[str, type]:
+    """Keras's schedules and ours by the names of their classes."""
+    return {**classes(keras.optimizers.schedules, Schedule), **{made.__name__: made for made in _OURS}}
+
+
+def schedule(spec: Mapping[str, Any], steps: int | None = None) -> Schedule:
+    """A schedule from a table such as a recipe has.
+
+    ``name`` is that of a class of Keras, with its arguments, or a short name: ``piecewise``, ``exponential``,
+    ``power``, ``inverse_time``, ``polynomial``, ``cosine``, ``cosine_restarts``, ``one_cycle``, ``one_cycle_momentum``,
+    ``warm_up``.
+
+    What says how long the schedule is may be left out where ``steps`` is known: ``decay_steps`` (of ``one_cycle``
+    ``steps``) is what the warm-up leaves of them; ``first_decay_steps`` of the restarts is such that ``cycles`` of them
+    (3 unless said) fill it; the ``boundaries`` of ``piecewise`` make equal parts. ``exponential`` falls by
+    ``decay_rate=0.1`` unless said: the chapter's :math:`\\eta_0 10^{-t/s}`.
+
+    ``warmup_steps`` puts a linear rise from ``warmup_start`` (0 unless said) before any schedule that has none.
+
+    Args:
+        spec: The table: ``name`` and arguments.
+        steps: How many steps training takes.
+
+    Returns:
+        The schedule; one of Keras's own classes where Keras has it.
+
+    Raises:
+        RecipeError: if there is no such schedule or argument, or its arguments are refused.
+
+    Example:
+        >>> rate = schedule({"name": "cosine", "initial_learning_rate": 0.1, "warmup_steps": 20}, steps=100)
+        >>> type(rate).__name__, [round(float(rate(step)), 3) for step in (0, 10, 20, 60, 100)]
+        ('CosineDecay', [0.0, 0.05, 0.1, 0.05, 0.0])
+    """
+    arguments = dict(spec)
+    given = arguments.pop("name", None)
+    name = SHORT.get(str(given), str(given))
+    if name not in schedules():
+        what = f"There is no learning-rate schedule '{given}'."
+        raise RecipeError(what, fix=close_matches(str(given), [*SHORT, *schedules()]))
+    made, what = schedules()[name], f"The schedule '{given}'"
+    if given == "exponential":
+        arguments.setdefault("decay_rate", 0.1)
+    if name == "WarmUp" and isinstance(arguments.get("after"), Mapping):
+        arguments["after"] = schedule(arguments["after"], _left(steps, arguments.get("steps", 0)))
+    start, rise = _warm_up(name, arguments, what)
+    _fill_length(name, arguments, _left(steps, rise))
+    if name == "CosineDecay" and rise:
+        peak = arguments.get("initial_learning_rate")
+        arguments |= {"initial_learning_rate": start, "warmup_target": peak, "warmup_steps": rise}
+        rise = 0
+    found = make(made, _as_rates(made, arguments), what)
+    return WarmUp(found, rise, start) if rise else found
+
+
+def _left(steps: int | None, rise: Any) -> int | None:
+    return None if steps is None else max(steps - int(rise), 1)
+
+
+def _warm_up(name: str, arguments: dict[str, Any], what: str) -> tuple[float, int]:
+    """Takes the warm-up that is ours to make out of the arguments: where it starts, and its steps."""
+    keras_own = name == "CosineDecay" and arguments.get("warmup_target") is not None
+    if name in _RISING or keras_own:
+        if name in _RISING and "warmup_steps" in arguments:
+            itself = f"{what} takes no 'warmup_steps': it rises by itself."
+            raise RecipeError(itself, fix=f"Its arguments: {', '.join(parameters(schedules()[name]))}.")
+        return 0.0, 0
+    start, rise = arguments.pop("warmup_start", 0.0), arguments.pop("warmup_steps", 0)
+    if isinstance(rise, bool) or not isinstance(rise, int) or rise < 0:
+        refused = f"{what} cannot warm up for '{rise}' steps."
+        raise RecipeError(refused, expected="a whole number, 0 or more", received=repr(rise))
+    return float(start), rise
+
+
+def _fill_length(name: str, arguments: dict[str, Any], steps: int | None) -> None:
+    """Puts the number of steps where it was left out."""
+    cycles = arguments.pop("cycles", 3) if name == "CosineDecayRestarts" else 0
+    if steps is None:
+        return
+    if name in _LENGTH:
+        own = int(arguments.get("warmup_steps") or 0)  # Keras's own, of the cosine
+        arguments.setdefault(_LENGTH[name], max(steps - own, 1))
+    elif name == "PiecewiseConstantDecay" and isinstance(values := arguments.get("values"), (list, tuple)):
+        # Keras's boundary is the last step of its part.
+        parts = len(values)
+        arguments.setdefault("boundaries", [round(steps * part / parts) - 1 for part in range(1, parts)])
+    elif name == "CosineDecayRestarts":
+        # Rounded up: a last restart just before the end would leave the network where it throws it.
+        longer = arguments.get("t_mul", 2.0)
+        arguments.setdefault("first_decay_steps", math.ceil(steps / sum(longer**cycle for cycle in range(cycles))))
+
+
+def _as_rates(made: type, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Whole numbers as floats where they are no counts: Keras computes a schedule of whole numbers in whole numbers."""
+    counts = ("steps", "boundaries", "name")
+
+    def rate(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [rate(one) for one in value]
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    return {key: value if key.endswith(counts) else rate(value) for key, value in arguments.items()}
+
+
+def reduce_on_plateau(spec: Mapping[str, Any], learning_rate: Any = None) -> keras.callbacks.ReduceLROnPlateau:
+    """Performance scheduling: the rate is multiplied by a factor when a figure has stopped improving.
+
+    Unlike a schedule it does not need to know how long training takes, and it counts epochs, not steps.
+
+    Args:
+        spec: The arguments of Keras's ``ReduceLROnPlateau``: ``monitor`` (``val_loss`` unless said), ``factor`` (0.1),
+            ``patience`` in epochs (10), ``mode``, ``min_delta``, ``cooldown``, ``min_lr``.
+        learning_rate: The optimizer's, to be refused where it is a schedule: then the rate cannot be set.
+
+    Returns:
+        The callback.
+
+    Raises:
+        RecipeError: if there is no such argument, a number makes no sense, or the rate is a schedule already.
+
+    Example:
+        >>> reduce_on_plateau({"factor": 0.5, "patience": 3}).factor
+        0.5
+    """
+    what = "Performance scheduling"
+    if isinstance(learning_rate, (Mapping, Schedule)):
+        both = f"{what} and a learning-rate schedule cannot be used together: each would set the rate."
+        raise RecipeError(both, fix="Leave one of them out.")
+    for name, (valid, expected) in _PLATEAU.items():
+        if name in spec and not valid(spec[name]):
+            refused = f"{what} cannot be done with {name} = {spec[name]!r}."
+            raise RecipeError(refused, expected=expected, received=repr(spec[name]))
+    return make(keras.callbacks.ReduceLROnPlateau, dict(spec), what)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+#: What the callback itself lets pass: a factor of 0 or below, a mode that it does not know, a patience of -1.
+_PLATEAU = {
+    "monitor": (lambda value: isinstance(value, str), "the name of a figure, such as val_loss"),
+    "factor": (lambda value: _number(value) and 0 < value < 1, "a number above 0 and below 1"),
+    "patience": (lambda value: _whole(value, 1), "a whole number of epochs, 1 or more"),
+    "mode": (lambda value: value in ("auto", "min", "max"), "auto | min | max"),
+    "min_delta": (lambda value: _number(value) and value >= 0, "a number, 0 or more"),
+    "cooldown": (lambda value: _whole(value, 0), "a whole number of epochs, 0 or more"),
+    "min_lr": (lambda value: _number(value) and value >= 0, "a number, 0 or more"),
+}
