@@ -2,11 +2,12 @@
 
 ``Inference`` runs a layer as in inference while the network around it trains; ``FrozenBatchNorm`` is batch
 normalization that nothing moves; ``Masked`` puts a mask back on its tensor; ``activation`` makes any by name, ``RReLU``
-among them, and ``check_selu`` says whether a stack suits SELU; ``optimizer`` makes any of Keras's by name,
-with a rate for each variable (``by_variable``) and a momentum that changes (``with_momentum``); ``schedule`` makes any
-schedule by name, ``PowerDecay``, ``WarmUp`` and ``OneCycle`` among them; ``augmentation`` has the named presets;
-``for_activation`` is the initializer that suits an activation, ``chapter_table`` the chapter's. ``L2SP`` pulls weights to where they started, ``max_norm`` limits their
-norm along the axes of each kind of layer, ``StochasticDepth`` leaves residual branches out.
+among them, and ``check_selu`` says whether a stack suits SELU; ``optimizer`` makes any of Keras's by name, with a rate
+for each variable (``by_variable``) and a momentum that changes (``with_momentum``); ``schedule`` makes any schedule by
+name, ``PowerDecay``, ``WarmUp`` and ``OneCycle`` among them; ``augmentation`` has the named presets; ``for_activation``
+is the initializer that suits an activation, ``chapter_table`` the chapter's. ``L2SP`` pulls weights to where they
+started, ``max_norm`` limits their norm along the axes of each kind of layer, ``StochasticDepth`` leaves residual
+branches out.
 """
 
 from .activations import activation
