@@ -6,8 +6,9 @@ import keras
 
 from zoo.errors import CardError
 
+from ..layers.activations import Activation
 from .seeding import Initializer, Seeds
-from .top import Output, require_activation, require_rate, require_whole, with_top
+from .top import Output, activated, dropout_layer, kernel_start, require_rate, require_whole, with_top
 
 
 def build(
@@ -19,8 +20,8 @@ def build(
     kernel_size: int = 3,
     enlarge: int = 1,
     grid: int = 2,
-    activation: str = "elu",
-    initializer: Initializer = "he_normal",
+    activation: Activation = "elu",
+    initializer: Initializer | None = None,
     batch_norm: bool = True,
     dropout: float = 0.0,
     output: Output = "softmax",
@@ -41,10 +42,11 @@ def build(
         kernel_size: Height and width of each kernel.
         enlarge: How many times higher and wider the image is made first (bilinear).
         grid: How many cells a side the maps are averaged to; 1 is global average pooling.
-        activation: As Keras spells it.
-        initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration.
-        batch_norm: Whether each convolution is followed by batch normalization.
-        dropout: The rate on the features.
+        activation: A name, or a table with its arguments: see :func:`zoo.layers.activation`.
+        initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration, or ``auto`` for what
+            theory gives the activation (:func:`zoo.layers.for_activation`). By default He's, and LeCun's for SELU.
+        batch_norm: Whether each convolution is followed by batch normalization; SELU does without.
+        dropout: The rate on the features; of alpha dropout for SELU.
         output: ``softmax``, ``sigmoid`` or ``linear``.
         seed: The same seed gives the same weights.
 
@@ -65,7 +67,7 @@ def build(
         ((None, 10), (None, 384))
     """
     _check(input_shape, filters, convolutions, kernel_size, enlarge, grid)
-    require_activation(activation)
+    initializer = kernel_start(initializer, activation)
     require_rate("dropout", dropout)
     seeds = Seeds(seed)
     inputs = keras.Input(tuple(input_shape), name="image")
@@ -88,13 +90,14 @@ def build(
             )(x)
             if batch_norm:
                 x = keras.layers.BatchNormalization(name=f"block{b}_bn{c}")(x)
-            x = keras.layers.Activation(activation, name=f"block{b}_activation{c}")(x)
+            x = activated(x, activation, seeds, f"block{b}_activation{c}")
     if grid > 1:
         x = keras.layers.AdaptiveAveragePooling2D(grid, name=f"block{len(filters)}_average")(x)
         x = keras.layers.Flatten(name="features")(x)
     else:
         x = keras.layers.GlobalAveragePooling2D(name="features")(x)
-    return with_top(inputs, x, classes, output=output, dropout=dropout, seeds=seeds, name="convnet")
+    drop = dropout_layer(dropout, activation, seeds, "top_dropout")
+    return with_top(inputs, x, classes, output=output, dropout=drop, seeds=seeds, name="convnet")
 
 
 def _check(

@@ -7,8 +7,9 @@ import keras
 
 from zoo.errors import CardError
 
+from ..layers.activations import Activation
 from .seeding import Initializer, Seeds
-from .top import Output, require_activation, require_rate, require_whole, with_top
+from .top import Output, activated, dropout_layer, kernel_start, require_rate, require_whole, with_top
 
 
 def build(
@@ -18,8 +19,8 @@ def build(
     depth: int = 5,
     width: int = 100,
     widths: Sequence[int] | None = None,
-    activation: str = "elu",
-    initializer: Initializer = "he_normal",
+    activation: Activation = "elu",
+    initializer: Initializer | None = None,
     batch_norm: bool = False,
     dropout: float = 0.0,
     max_norm: float | None = None,
@@ -42,10 +43,11 @@ def build(
         depth: The number of hidden layers.
         width: The number of units of each.
         widths: The units of each hidden layer, bottom to top, in place of ``depth`` and ``width``.
-        activation: As Keras spells it.
-        initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration.
+        activation: A name, or a table with its arguments: see :func:`zoo.layers.activation`.
+        initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration, or ``auto`` for what
+            theory gives the activation (:func:`zoo.layers.for_activation`). By default He's, and LeCun's for SELU.
         batch_norm: Whether batch normalization comes before each activation.
-        dropout: The rate after each hidden layer.
+        dropout: The rate after each hidden layer; of alpha dropout for SELU.
         max_norm: The largest l2 norm of the weights into one hidden unit; ``None`` for no limit.
         mean: For vectors: each number's mean over the training data.
         variance: For vectors: each number's variance.
@@ -60,7 +62,7 @@ def build(
 
     Reference:
         K. He et al. (2015), Delving Deep into Rectifiers, equation 10. N. Srivastava et al. (2014), Dropout,
-        section 5.1 (max-norm).
+        section 5.1 (max-norm). G. Klambauer et al. (2017), Self-Normalizing Neural Networks (SELU).
 
     Example:
         >>> net = build((28, 28, 1), 10, widths=[300, 100])
@@ -72,7 +74,7 @@ def build(
         what = "A fully connected network needs at least one hidden layer."
         raise CardError(what, expected="widths such as [300, 100]", received="[]")
     require_whole("width" if widths is None else "widths", *units)
-    require_activation(activation)
+    initializer = kernel_start(initializer, activation)
     require_rate("dropout", dropout)
     if max_norm is not None and not max_norm > 0:
         what = "The network's `max_norm` cannot be used."
@@ -91,11 +93,12 @@ def build(
         )(x)
         if batch_norm:
             x = keras.layers.BatchNormalization(name=f"hidden{h}_bn")(x)
-        x = keras.layers.Activation(activation, name=f"hidden{h}_activation")(x)
-        if dropout and h < len(units):
-            x = keras.layers.Dropout(dropout, seed=seeds.next(), name=f"hidden{h}_dropout")(x)
+        x = activated(x, activation, seeds, f"hidden{h}_activation")
+        if h < len(units) and (drop := dropout_layer(dropout, activation, seeds, f"hidden{h}_dropout")):
+            x = drop(x)
     x = keras.layers.Identity(name="features")(x)
-    return with_top(inputs, x, classes, output=output, dropout=dropout, seeds=seeds, name="dnn")
+    drop = dropout_layer(dropout, activation, seeds, "top_dropout")
+    return with_top(inputs, x, classes, output=output, dropout=drop, seeds=seeds, name="dnn")
 
 
 def _whole_depth(depth: int) -> int:

@@ -1,21 +1,31 @@
-"""The top that every builder puts on its features, and the checks that all builders share."""
+"""The top that every builder puts on its features, and what all builders share: activations, dropout, checks."""
 
 from typing import Any, Literal
 
 import keras
 
-from zoo.errors import CardError, close_matches
+from zoo.errors import CardError, RecipeError, close_matches
 
-from .seeding import Seeds
+from ..layers.activations import Activation, activation, activation_name
+from ..layers.initializers import for_activation
+from ..layers.selu import dropout_after
+from .seeding import Initializer, Seeds
 
 Output = Literal["softmax", "sigmoid", "linear"]
 OUTPUTS = ("softmax", "sigmoid", "linear")
 
 
 def with_top(
-    inputs: Any, features: Any, classes: int | None, *, output: Output, dropout: float, seeds: Seeds, name: str
+    inputs: Any,
+    features: Any,
+    classes: int | None,
+    *,
+    output: Output,
+    dropout: keras.layers.Layer | None,
+    seeds: Seeds,
+    name: str,
 ) -> keras.Model:
-    """The finished network: dropout on the features (``top_dropout``), then one dense layer (``top_output``).
+    """The finished network: dropout on the features, then one dense layer (``top_output``).
 
     The output is computed in float32 whatever the precision of the rest, as softmax and losses need it.
 
@@ -24,7 +34,7 @@ def with_top(
         features: Its last tensor below the top, shape ``(batch, n)``.
         classes: The number of outputs; ``None`` for a network that ends in its features.
         output: ``softmax`` (one of several), ``sigmoid`` (any of several) or ``linear`` (numbers, or logits).
-        dropout: The rate on the features, from 0 to below 1.
+        dropout: The layer that drops some of the features, from :func:`dropout_layer`; ``None`` for none.
         seeds: Where the seeds come from.
         name: The network's name.
 
@@ -41,9 +51,7 @@ def with_top(
     if output == "softmax" and classes == 1:
         what = "A softmax over one class is always 1."
         raise CardError(what, received="classes = 1", fix="Use output = 'sigmoid', or 2 classes.")
-    x = features
-    if dropout:
-        x = keras.layers.Dropout(dropout, seed=seeds.next(), name="top_dropout")(x)
+    x = dropout(features) if dropout is not None else features
     x = keras.layers.Dense(
         classes,
         activation=output,
@@ -75,15 +83,42 @@ def require_rate(argument: str, value: float) -> None:
         raise CardError(what, expected="a rate from 0 to below 1", received=repr(value))
 
 
-def activations() -> list[str]:
-    """The names of Keras's activations."""
-    left_out = ("get", "serialize", "deserialize")
-    return [n for n in dir(keras.activations) if n.islower() and not n.startswith("_") and n not in left_out]
+def activated(x: Any, spec: Activation, seeds: Seeds, name: str) -> Any:
+    """An activation's layer on a tensor; see :func:`zoo.layers.activation`. Only ``rrelu`` takes a seed."""
+    seed = seeds.next() if activation_name(spec) == "rrelu" else None
+    return activation(spec, rank=len(x.shape), seed=seed, name=name)(x)
 
 
-def require_activation(name: str) -> None:
-    """Raises ``CardError`` unless Keras has an activation of that name."""
-    known = activations()
-    if name not in known:
-        what = "The network's activation is not known to Keras."
-        raise CardError(what, received=repr(name), fix=close_matches(str(name), known))
+def dropout_layer(rate: float, spec: Activation, seeds: Seeds, name: str) -> keras.layers.Layer | None:
+    """The dropout that suits the activation below it, or ``None`` at rate 0."""
+    return dropout_after(spec, rate, seed=seeds.next(), name=name) if rate else None
+
+
+def kernel_start(initializer: Initializer | None, spec: Activation) -> Initializer:
+    """The initializer of hidden kernels: the one given; for ``None`` He's, and LeCun's for SELU; ``auto`` by theory.
+
+    Args:
+        initializer: A Keras name or configuration, ``auto`` for :func:`zoo.layers.for_activation`, or ``None``.
+        spec: The activation that follows.
+
+    Raises:
+        CardError: if it is ``auto``, and no initializer is known to suit the activation.
+
+    Example:
+        >>> kernel_start(None, "elu"), kernel_start(None, "selu"), kernel_start("glorot_uniform", "selu")
+        ('he_normal', 'lecun_normal', 'glorot_uniform')
+        >>> kernel_start("auto", "tanh")["config"]["scale"]
+        1.0
+    """
+    name = activation_name(spec)
+    if initializer is None:
+        return "lecun_normal" if name == "selu" else "he_normal"
+    if initializer != "auto":
+        return initializer
+    slope = None if isinstance(spec, str) else spec.get({"prelu": "initial"}.get(name, "negative_slope"))
+    if slope is not None and name.endswith("relu") and name != "prelu":
+        name = "leaky_relu"  # also `relu` and `very_leaky_relu` with a slope of their own
+    try:
+        return keras.initializers.serialize(for_activation(name, slope=slope))
+    except RecipeError as reason:
+        raise CardError(str(reason)) from None

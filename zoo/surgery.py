@@ -14,6 +14,7 @@ from .copying import clone
 from .errors import SurgeryError, close_matches
 from .flattening import flat, is_opaque
 from .graph import calls, inputs_of, node_of, one_or_list, operations
+from .layers.activations import Activation
 from .plan import Plan, check_fits
 from .top import check_top, with_top
 
@@ -81,7 +82,7 @@ def default_cut(model: keras.Model) -> str:
     below = weighted[-1].input_tensors[0]
     while not any(below is tensor for tensor in graph.inputs):
         node = node_of(below)
-        if not isinstance(node.operation, keras.layers.Dropout):
+        if not isinstance(node.operation, keras.layers.Dropout | keras.layers.AlphaDropout):
             return node.operation.name
         below = node.input_tensors[0]
     what = f"The network '{model.name}' is a single layer: nothing is left below its top."
@@ -101,7 +102,7 @@ def replace_top(
     cut: str | None = None,
     classes: int,
     hidden: Sequence[int] = (),
-    activation: str = "elu",
+    activation: Activation = "elu",
     dropout: float = 0.0,
     output: str = "softmax",
     seed: int = 0,
@@ -117,10 +118,11 @@ def replace_top(
         cut: The layer kept as the last; by default the one below the classifier.
         classes: The number of outputs.
         hidden: The widths of the hidden layers; none by default.
-        activation: The hidden layers' activation, by its Keras name; their initializer follows from it (He for ReLU and
-            its variants, LeCun for SELU, Glorot otherwise).
-        dropout: The share of units dropped after each hidden layer, or of the features where there is none; 0 to
-            below 1.
+        activation: The hidden layers' activation: a name, or a table with its arguments, see
+            :func:`zoo.layers.activation`. Their initializer follows from it (He for ReLU and its variants, LeCun for
+            SELU, Glorot otherwise).
+        dropout: The share of units dropped after each hidden layer (by alpha dropout for SELU), or of the features
+            where there is none; 0 to below 1.
         output: ``softmax``, ``sigmoid`` or ``linear``.
         seed: The top's initial weights follow from it.
 

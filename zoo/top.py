@@ -10,20 +10,25 @@ from typing import Any
 import keras
 
 from .block import TOP
-from .errors import SurgeryError, close_matches
-from .models.top import activations
+from .errors import CardError, SurgeryError
+from .layers.activations import Activation, activation_name
+from .layers.activations import activation as activation_layer
+from .layers.selu import dropout_after
 from .naming import free_name
 from .seeds import derive
 
 #: Activations that He initialization suits: ReLU and its variants. LeCun's suits SELU, Glorot's the rest.
-_HE = ("relu", "elu", "leaky_relu", "gelu", "silu", "swish", "mish", "celu", "relu6", "hard_silu", "hard_swish")
+_HE = (
+    *("relu", "relu6", "leaky_relu", "very_leaky_relu", "rrelu", "prelu", "elu", "celu"),
+    *("gelu", "silu", "swish", "mish", "hard_silu", "hard_swish"),
+)
 
 
-def check_top(classes: int, hidden: Sequence[int], activation: str, dropout: float) -> None:
+def check_top(classes: int, hidden: Sequence[int], activation: Activation, dropout: float) -> None:
     """Checks a top's numbers before anything is built.
 
     Raises:
-        SurgeryError: if a number is out of range, or Keras has no such activation.
+        SurgeryError: if a number is out of range, or there is no such activation.
     """
     if classes < 1 or any(width < 1 for width in hidden):
         what = "A top needs at least one output, and at least one unit in each hidden layer."
@@ -32,25 +37,33 @@ def check_top(classes: int, hidden: Sequence[int], activation: str, dropout: flo
         what = "The share of units dropped is out of range."
         raise SurgeryError(what, expected="0 <= dropout < 1", received=str(dropout))
     try:
-        keras.activations.get(activation)
-    except (ValueError, TypeError):
-        what = f"Keras has no activation '{activation}'."
-        raise SurgeryError(what, fix=close_matches(str(activation), activations())) from None
+        activation_layer(activation, rank=2)
+    except CardError as reason:
+        raise SurgeryError(str(reason)) from None
 
 
 def with_top(
-    base: keras.Model, *, classes: int, hidden: Sequence[int], activation: str, dropout: float, output: str, seed: int
+    base: keras.Model,
+    *,
+    classes: int,
+    hidden: Sequence[int],
+    activation: Activation,
+    dropout: float,
+    output: str,
+    seed: int,
 ) -> Any:
     """The output of a fresh top on a network's output; see :func:`zoo.replace_top`."""
     top = free_name(TOP, {layer.name.split("_")[0] for layer in base.layers}, "")
     x = _pooled(base.outputs[0], f"{top}_pool")
-    scaled = "lecun_normal" if activation == "selu" else "he_normal" if activation in _HE else "glorot_uniform"
+    called = activation_name(activation)
+    scaled = "lecun_normal" if called == "selu" else "he_normal" if called in _HE else "glorot_uniform"
     for i, width in enumerate(hidden, 1):
         initializer = _seeded(scaled, derive(seed, "top", i))
         x = keras.layers.Dense(width, kernel_initializer=initializer, name=f"{top}_dense{i}")(x)
-        x = keras.layers.Activation(activation, name=f"{top}_activation{i}")(x)
+        slopes = derive(seed, "top slopes", i)
+        x = activation_layer(activation, rank=2, seed=slopes, name=f"{top}_activation{i}")(x)
         if dropout:
-            x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", i), name=f"{top}_dropout{i}")(x)
+            x = dropout_after(activation, dropout, seed=derive(seed, "top dropout", i), name=f"{top}_dropout{i}")(x)
     if dropout and not hidden:
         x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=f"{top}_dropout")(x)
     initializer = _seeded("glorot_uniform", derive(seed, "top", 0))

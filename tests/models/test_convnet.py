@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from zoo.errors import CardError
+from zoo.layers import check_selu
 from zoo.models import convnet
 
 
@@ -57,6 +58,25 @@ def test_initial_weights_have_the_spread_of_he():
         assert spread == pytest.approx((2 / (9 * 32)) ** 0.5, rel=0.03)
 
 
+def test_prelu_has_a_slope_for_each_map_and_rrelu_a_seed_for_each_layer():
+    net = convnet.build((8, 8, 1), 3, filters=[4, 4, 4], activation="prelu")
+    assert net.get_layer("block2_activation1").alpha.shape == (1, 1, 4)
+    net = convnet.build((8, 8, 1), 3, filters=[4, 4, 4], activation="rrelu")
+    assert len({net.get_layer(f"block{b}_activation{c}").seed for b in (1, 2, 3) for c in (1, 2)}) == 6
+
+
+def test_selu_without_batch_norm_has_all_that_it_asks_for():
+    net = convnet.build((8, 8, 1), 3, filters=[4, 4, 4], activation="selu", batch_norm=False, dropout=0.1)
+    assert check_selu(net) == []
+    assert isinstance(net.get_layer("top_dropout"), keras.layers.AlphaDropout)
+
+
+def test_auto_initialization_follows_the_activation():
+    net = convnet.build((16, 16, 1), 3, filters=[32, 32], activation="tanh", initializer="auto")
+    spread = net.get_layer("block2_conv1").kernel.numpy().std()
+    assert spread == pytest.approx((1 / (9 * 32)) ** 0.5, rel=0.03)
+
+
 def test_without_batch_norm_convolutions_have_a_bias():
     net = convnet.build((8, 8, 1), 3, filters=[4, 4, 4], batch_norm=False)
     assert net.get_layer("block1_conv1").use_bias
@@ -106,7 +126,7 @@ def test_output_is_float32_under_mixed_precision():
         ),
         (
             {"activation": "elou"},
-            "The network's activation is not known to Keras. Received 'elou'. Did you mean 'elu' or",
+            "Keras has no activation 'elou'. Did you mean 'elu' or",
         ),
         (
             {"initializer": "he_norml"},

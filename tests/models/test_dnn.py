@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 from zoo.errors import CardError
+from zoo.layers import check_selu
 from zoo.models import dnn
+from zoo.surgery import default_cut
 
 
 def test_names_and_shapes_bottom_to_top():
@@ -50,6 +52,60 @@ def test_initial_weights_have_the_spread_of_he():
     assert net.get_layer("hidden1_dense").kernel.numpy().std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
 
 
+def test_selu_gets_what_it_asks_for_by_itself():
+    net = dnn.build((400,), 2, depth=3, width=300, activation="selu", dropout=0.1)
+    assert check_selu(net) == []
+    assert net.get_layer("hidden2_dense").kernel.numpy().std() == pytest.approx((1 / 300) ** 0.5, rel=0.02)
+    kinds = {type(net.get_layer(name)) for name in ("hidden1_dropout", "hidden2_dropout", "top_dropout")}
+    assert kinds == {keras.layers.AlphaDropout}
+    assert default_cut(net) == "features"
+
+
+def test_selu_keeps_mean_and_variance_through_twenty_layers():
+    net = dnn.build((400,), None, depth=20, width=400, activation="selu")
+    features = np.asarray(net(np.random.default_rng(0).normal(size=(1000, 400))))
+    assert abs(features.mean()) < 0.1
+    assert features.var() == pytest.approx(1, abs=0.15)
+
+
+def test_another_initializer_is_kept_if_asked_for():
+    net = dnn.build((400,), 2, depth=1, width=300, activation="selu", initializer="he_normal")
+    assert net.get_layer("hidden1_dense").kernel.numpy().std() == pytest.approx((2 / 400) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("activation", "variance"),
+    [
+        ("elu", 2 / 400),
+        ("tanh", 1 / 400),
+        ("logistic", 16 / 400),
+        ("selu", 1 / 400),
+        ("very_leaky_relu", 2 / 1.04 / 400),
+        ({"name": "leaky_relu", "negative_slope": 1.0}, 1 / 400),
+        ({"name": "relu", "negative_slope": 1.0}, 1 / 400),
+        ({"name": "prelu", "initial": 1.0}, 1 / 400),
+    ],
+    ids=str,
+)
+def test_auto_initialization_follows_the_activation(activation, variance):
+    net = dnn.build((400,), 2, depth=1, width=300, activation=activation, initializer="auto")
+    kernel = net.get_layer("hidden1_dense").kernel.numpy()
+    assert kernel.std() == pytest.approx(variance**0.5, rel=0.02)
+    assert np.abs(kernel).max() < 2.3 * variance**0.5, "truncated"
+
+
+def test_the_names_of_the_chapters_activations():
+    assert dnn.build((6,), 2, depth=1, activation="leaky_relu").get_layer("hidden1_activation").negative_slope == 0.01
+    rows = np.ones((4, 6), dtype=np.float32)
+    one, same, other = (dnn.build((6,), 2, depth=2, width=32, activation="rrelu", seed=s) for s in (1, 1, 2))
+    first = np.asarray(one(rows, training=True))
+    assert np.array_equal(first, same(rows, training=True))
+    assert not np.array_equal(first, other(rows, training=True))
+    slopes = {one.get_layer(f"hidden{h}_activation").seed for h in (1, 2)}
+    assert len(slopes) == 2
+    assert dnn.build((6,), 2, depth=1, width=8, activation="prelu").get_layer("hidden1_activation").alpha.shape == (8,)
+
+
 def test_max_norm_bounds_the_weights_into_each_unit():
     net = dnn.build((50,), 2, depth=1, width=20, max_norm=0.5)
     kernel = net.get_layer("hidden1_dense").kernel
@@ -75,6 +131,10 @@ def test_outputs(output, total):
             "three: height, width, channels; received (4, 4).",
         ),
         ({"depth": 0}, "The network's `depth` cannot be used. Expected whole numbers, 1 or more; received 0."),
+        (
+            {"activation": "glu", "initializer": "auto"},
+            "No initializer is known to suit the activation 'glu'.",
+        ),
         ({"widths": []}, "A fully connected network needs at least one hidden layer. Expected widths such as"),
         (
             {"max_norm": 0.0},
