@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from .evaluation import Prediction, evaluate, predict
     from .finetuning import finetune
     from .network import load
+    from .norm_limits import limit_norms
     from .plan import Plan, freeze
     from .recipe import Recipe, read_recipe
     from .restoring import Restored, load_weights
     from .run import Run
+    from .starting_point import l2_sp
     from .surgery import drop_above, replace_top, split
     from .tracing import trace
+    from .unit_variance import Lsuv, lsuv
 
 _HOME = {
     "Block": "block",
@@ -42,6 +45,7 @@ _HOME = {
     "DataError": "errors",
     "Dataset": "data",
     "DeviceError": "errors",
+    "Lsuv": "unit_variance",
     "Plan": "plan",
     "PlanError": "errors",
     "Prediction": "evaluation",
@@ -61,8 +65,11 @@ _HOME = {
     "freeze": "plan",
     "freeze_batch_norm": "batch_norms",
     "insert_layer": "editing",
+    "l2_sp": "starting_point",
+    "limit_norms": "norm_limits",
     "load": "network",
     "load_weights": "restoring",
+    "lsuv": "unit_variance",
     "open_data": "data",
     "predict": "evaluation",
     "read_recipe": "recipe",
@@ -80,6 +87,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DeviceError",
+    "Lsuv",
     "Plan",
     "PlanError",
     "Prediction",
@@ -99,8 +107,11 @@ __all__ = [
     "freeze",
     "freeze_batch_norm",
     "insert_layer",
+    "l2_sp",
+    "limit_norms",
     "load",
     "load_weights",
+    "lsuv",
     "open_data",
     "predict",
     "read_recipe",
