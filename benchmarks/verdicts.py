@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from split_applications import machine, markdown, write_section
-
 if TYPE_CHECKING:
     import keras
 
@@ -38,6 +36,7 @@ class Case:
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """The shipped digits: 8x8 images from 0 to 255, and their classes."""
+    import zoo
     from zoo.input_form import InputForm
 
     data = zoo.open_data("digits")
@@ -141,6 +140,7 @@ def killed() -> tuple["keras.Model", Any, Any]:
 
 def one_nan() -> tuple["keras.Model", Any, Any]:
     """glyphs, one of whose weights is not a number."""
+    import zoo
 
     model = zoo.load("glyphs")
 
@@ -154,6 +154,7 @@ def one_nan() -> tuple["keras.Model", Any, Any]:
 
 def glyphs() -> tuple["keras.Model", Any, Any]:
     """The shipped network, on digits: their classes are among its own."""
+    import zoo
     from zoo import registry
 
     x, y = digits()
@@ -248,6 +249,7 @@ HEADINGS = ("network", "fault", "expected", "found", "where", "why")
 
 def inspected(case: Case) -> "Inspection":
     """What ``zoo.inspect`` says of a case."""
+    import zoo
 
     model, x, y = case.make()
     return zoo.inspect(model, x, y)
@@ -266,6 +268,8 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table between the page's comments")
     parser.add_argument("--full", action="store_true", help="print each network's own table too")
     options = parser.parse_args()
+    from split_applications import machine, markdown, write_section
+
     from zoo.commands.starting import quietly
 
     with quietly():
