@@ -91,7 +91,7 @@ def schedule(spec: Mapping[str, Any], steps: int | None = None) -> Schedule:
     if name == "WarmUp" and isinstance(arguments.get("after"), Mapping):
         arguments["after"] = schedule(arguments["after"], _left(steps, arguments.get("steps", 0)))
     start, rise = _warm_up(name, arguments, what)
-    _fill_length(name, arguments, _left(steps, rise))
+    _fill_length(name, arguments, what, _left(steps, rise))
     if name == "CosineDecay" and rise:
         peak = arguments.get("initial_learning_rate")
         arguments |= {"initial_learning_rate": start, "warmup_target": peak, "warmup_steps": rise}
@@ -112,16 +112,20 @@ def _warm_up(name: str, arguments: dict[str, Any], what: str) -> tuple[float, in
             itself = f"{what} takes no 'warmup_steps': it rises by itself."
             raise RecipeError(itself, fix=f"Its arguments: {', '.join(parameters(schedules()[name]))}.")
         return 0.0, 0
-    start, rise = arguments.pop("warmup_start", 0.0), arguments.pop("warmup_steps", 0)
-    if isinstance(rise, bool) or not isinstance(rise, int) or rise < 0:
-        refused = f"{what} cannot warm up for '{rise}' steps."
-        raise RecipeError(refused, expected="a whole number, 0 or more", received=repr(rise))
-    return float(start), rise
+    start, rise = arguments.pop("warmup_start", None), arguments.pop("warmup_steps", 0)
+    if not _whole(rise, 0) or (start is not None and not rise):
+        refused = f"{what} cannot warm up from {start or 0} in {rise!r} steps."
+        raise RecipeError(refused, expected="a whole number of 'warmup_steps'", received=repr(rise))
+    return float(start or 0.0), rise
 
 
-def _fill_length(name: str, arguments: dict[str, Any], steps: int | None) -> None:
+def _fill_length(name: str, arguments: dict[str, Any], what: str, steps: int | None) -> None:
     """Puts the number of steps where it was left out."""
-    cycles = arguments.pop("cycles", 3) if name == "CosineDecayRestarts" else 0
+    cycles = arguments.pop("cycles", None) if name == "CosineDecayRestarts" else None
+    if cycles is not None and (not _whole(cycles, 1) or steps is None or "first_decay_steps" in arguments):
+        refused = f"{what} cannot make {cycles!r} cycles of its steps."
+        fix = "Give a whole number of 'cycles' and no 'first_decay_steps', where the number of all steps is known."
+        raise RecipeError(refused, fix=fix)
     if steps is None:
         return
     if name in _LENGTH:
@@ -132,9 +136,9 @@ def _fill_length(name: str, arguments: dict[str, Any], steps: int | None) -> Non
         parts = len(values)
         arguments.setdefault("boundaries", [round(steps * part / parts) - 1 for part in range(1, parts)])
     elif name == "CosineDecayRestarts":
-        # Rounded up: a last restart just before the end would leave the network where it throws it.
+        # Not rounded: a last restart just before the end, or a last cycle cut short, would end training at a high rate.
         longer = arguments.get("t_mul", 2.0)
-        arguments.setdefault("first_decay_steps", math.ceil(steps / sum(longer**cycle for cycle in range(cycles))))
+        arguments.setdefault("first_decay_steps", steps / sum(longer**cycle for cycle in range(cycles or 3)))
 
 
 def _as_rates(made: type, arguments: dict[str, Any]) -> dict[str, Any]:
