@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     )
     from .evaluation import Prediction, evaluate, predict
     from .finetuning import finetune
+    from .folding import fold_batch_norm, foldable
+    from .inspection import Inspection, inspect
     from .network import load
     from .norm_limits import limit_norms
     from .plan import Plan, freeze
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from .surgery import drop_above, replace_top, split
     from .tracing import trace
     from .unit_variance import Lsuv, lsuv
+    from .weight_averaging import WeightAveraging
 
 _HOME = {
     "Block": "block",
@@ -45,6 +48,7 @@ _HOME = {
     "DataError": "errors",
     "Dataset": "data",
     "DeviceError": "errors",
+    "Inspection": "inspection",
     "Lsuv": "unit_variance",
     "Plan": "plan",
     "PlanError": "errors",
@@ -55,6 +59,7 @@ _HOME = {
     "Run": "run",
     "RunError": "errors",
     "SurgeryError": "errors",
+    "WeightAveraging": "weight_averaging",
     "WeightsError": "errors",
     "ZooError": "errors",
     "adapt_batch_norm": "batch_norms",
@@ -62,9 +67,12 @@ _HOME = {
     "drop_above": "surgery",
     "evaluate": "evaluation",
     "finetune": "finetuning",
+    "fold_batch_norm": "folding",
+    "foldable": "folding",
     "freeze": "plan",
     "freeze_batch_norm": "batch_norms",
     "insert_layer": "editing",
+    "inspect": "inspection",
     "l2_sp": "starting_point",
     "limit_norms": "norm_limits",
     "load": "network",
@@ -87,6 +95,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DeviceError",
+    "Inspection",
     "Lsuv",
     "Plan",
     "PlanError",
@@ -97,6 +106,7 @@ __all__ = [
     "Run",
     "RunError",
     "SurgeryError",
+    "WeightAveraging",
     "WeightsError",
     "ZooError",
     "adapt_batch_norm",
@@ -104,9 +114,12 @@ __all__ = [
     "drop_above",
     "evaluate",
     "finetune",
+    "fold_batch_norm",
+    "foldable",
     "freeze",
     "freeze_batch_norm",
     "insert_layer",
+    "inspect",
     "l2_sp",
     "limit_norms",
     "load",
