@@ -45,6 +45,8 @@ ROWS = (
     ("data", "objective", "preparation"),
     ("engine", "train", "finetuning", "evaluation"),
     ("recipe_stage", "recipe", "options", "preparation"),
+    ("recipe_stage", "schedule_option", "options"),
+    ("plan", "stage_lines", "preparation"),
     ("recipe", "run", "finetuning"),
     ("seeds", "epochs", "train"),
 )
@@ -56,6 +58,7 @@ GROUND = ("strict_toml", "input_form", "atomic", "seeds", "text_table", "progres
 TENSORFLOW = {
     "zoo.engine",
     "zoo.device",
+    "zoo.gradients",
     "zoo.formats.tf_checkpoint",
     "zoo.formats.savedmodel",
     "zoo.sources.tfhub",

@@ -51,7 +51,8 @@ class Figures:
         dead: The share of units off for every example and place.
         gradient: The norm of the loss's gradient by the layer's kernels.
         step: How far one step of plain gradient descent moves the kernels, relative to their norm.
-        finite: Whether outputs and gradients are numbers, all of them.
+        weights: The kernels' norm.
+        finite: Whether all outputs are numbers.
         weights_finite: Whether the layer's own weights are.
         output: Whether the layer gives the network's outputs: no layer with weights lies above it.
     """
@@ -65,6 +66,7 @@ class Figures:
     dead: float | None = None
     gradient: float | None = None
     step: float | None = None
+    weights: float | None = None
     finite: bool = True
     weights_finite: bool = True
     output: bool = False
@@ -86,12 +88,12 @@ class Verdict:
 def judge(figures: Figures) -> Verdict:
     """The verdict on one layer.
 
-    The first that holds, in this order: outputs or gradients that are not numbers (exploding); outputs that spread
-    more than a thousandfold (exploding); dead; saturated; a gradient more than a thousandfold (exploding) or below a
-    thousandth (vanishing) of what the highest hidden layer gets; outputs that hardly differ between examples
-    (vanishing); a step longer than the weights (exploding). Spreads are judged against the input's and against 1, that
-    of a normalized input, whichever is the more lenient. Of the network's outputs, saturation, dead units and whatever
-    vanishes are not judged: certain outputs are meant to be flat, and a fresh top may start at 0.
+    The first that holds, in this order: weights, outputs or gradients that are not numbers (exploding); outputs that
+    spread more than a thousandfold (exploding); dead; saturated; a gradient more than a thousand times (exploding) or
+    less than a thousandth (vanishing) of what the highest hidden layer gets; outputs that hardly differ between
+    examples (vanishing); a step longer than the weights (exploding). Spreads are judged against the input's and against
+    1, that of a normalized input, whichever is the more lenient. Of the network's outputs, saturation, dead units and
+    whatever vanishes are not judged: certain outputs are meant to be flat, and a fresh top may start at 0.
 
     Example:
         >>> judge(Figures(spread=0.4, forward=1.1, backward=2e-5)).name
@@ -100,18 +102,20 @@ def judge(figures: Figures) -> Verdict:
         '60% of its values are saturated'
     """
     f = figures
-    if not (f.finite and f.weights_finite):
-        return Verdict(
-            "exploding", "its weights hold NaN or infinity" if not f.weights_finite else "it gives NaN or infinity", 0
-        )
+    if not f.weights_finite:
+        return Verdict("exploding", "its weights hold NaN or infinity", 0)
+    if not f.finite:
+        return Verdict("exploding", "it gives NaN or infinity", 1)
+    if not all(math.isfinite(value) for value in (f.backward, f.gradient) if value is not None):
+        return Verdict("exploding", "the gradient that it gets is NaN or infinity", 2)
     # The more lenient of two yardsticks: raw inputs can be of any size, and normalization inside resets it to 1.
     sizes = [size for size in (f.spread, f.forward) if size is not None]
     if sizes and min(sizes) > EXPLODED:
-        return Verdict("exploding", f"its outputs spread {_times(min(sizes))} as far as the input", 1)
+        return Verdict("exploding", f"its outputs spread {_times(min(sizes))} as far as the input", 3)
     if not f.output and f.dead is not None and f.dead >= DEAD:
-        return Verdict("dead", f"{f.dead:.0%} of its units are off for every example", 2)
+        return Verdict("dead", f"{f.dead:.0%} of its units are off for every example", 4)
     if not f.output and f.saturated is not None and f.saturated >= SATURATED:
-        return Verdict("saturated", f"{f.saturated:.0%} of its values are saturated", 3)
+        return Verdict("saturated", f"{f.saturated:.0%} of its values are saturated", 5)
     return _judge_signals(f, sizes)
 
 
@@ -119,14 +123,14 @@ def _judge_signals(f: Figures, sizes: list[float]) -> Verdict:
     """What a layer has from those above and below it."""
     if not f.output and f.backward is not None:
         if f.backward > EXPLODED:
-            return Verdict("exploding", f"it gets {_times(f.backward)} the gradient of the highest hidden layer", 4)
+            return Verdict("exploding", f"it gets {_times(f.backward)} the gradient of the highest hidden layer", 6)
         if f.backward < VANISHED:
-            return Verdict("vanishing", f"it gets {_times(f.backward)} the gradient of the highest hidden layer", 5)
+            return Verdict("vanishing", f"it gets {_times(f.backward)} the gradient of the highest hidden layer", 7)
     if not f.output and sizes and max(sizes) < VANISHED:
-        return Verdict("vanishing", f"its outputs spread {_times(max(sizes))} as far as the input", 5)
+        return Verdict("vanishing", f"its outputs spread {_times(max(sizes))} as far as the input", 7)
     if f.step is not None and f.step > STEP:
-        return Verdict("exploding", f"one step moves its weights by {_times(f.step)} their size", 6)
-    return Verdict("healthy", "", 7)
+        return Verdict("exploding", f"one step moves its weights by {_times(f.step)} their size", 8)
+    return Verdict("healthy", "", 9)
 
 
 def _times(factor: float) -> str:
