@@ -1,5 +1,8 @@
 """Initializers against their formulas, worked out here, and against Keras's own."""
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -193,3 +196,10 @@ def test_a_saved_network_needs_nothing_of_ours(tmp_path):
     assert "zoo" not in (config := str(net.get_config())) and "VarianceScaling" in config
     again = keras.saving.load_model(tmp_path / "net.keras").layers[0].kernel_initializer
     assert type(again) is keras.initializers.VarianceScaling and again.get_config() == kernel.get_config()
+
+
+def test_the_page_has_every_scale():
+    page = (Path(__file__).parents[2] / "docs" / "initializers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \| ([\d.]+) \|", page, re.MULTILINE)
+    said = {name: float(scale) for names, scale in rows for name in re.findall(r"`(\w+)`", names)}
+    assert said == {name: pytest.approx(scale, rel=5e-4) for name, scale in SCALES.items()}
