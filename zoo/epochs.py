@@ -47,6 +47,11 @@ class Job:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
+    @property
+    def steps(self) -> int:
+        """The steps of an epoch."""
+        return -(-len(self.train) // self.batch_size)
+
 
 def diverged(stage: StagePart, how: str) -> ZooError:
     """The error for training that left the finite numbers."""
@@ -66,7 +71,7 @@ def run_epochs(
     train, val = sides
     told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
     callbacks = keras.callbacks.CallbackList(told, model=model)
-    callbacks.set_params({"epochs": stage.epochs, "steps": -(-len(train) // job.batch_size), "verbose": 0})
+    callbacks.set_params({"epochs": stage.epochs, "steps": job.steps, "verbose": 0})
     history: list[dict[str, Any]] = []
     model.stop_training = False
     callbacks.on_train_begin()

@@ -26,6 +26,7 @@ from .errors import RecipeError, close_matches
 from .flattening import flat
 from .lock import lock_table
 from .measurement import figures_of, headline, headline_figures, reader
+from .network import layers_of_zoo
 from .objective import example_weights
 from .options import Options
 from .plan import Plan
@@ -37,6 +38,7 @@ from .report import write_report
 from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, write_split
 from .sources.path import digest_of
 from .starting_network import plain_name
+from .starting_point import start_of
 from .stopping import check_callbacks, check_monitor
 from .train import FeatureStore, StageResult, train_stage
 
@@ -152,9 +154,10 @@ def _train(ready: Preparation, job: Job, folder: Path, progress: Progress) -> li
     switches = trainable_switches(ready.network)
     working = in_precision(ready.network, recipe.compute.precision)
     store = FeatureStore()
+    start = start_of(working) if any(stage.l2_sp for stage in recipe.stages) else None
     results: list[StageResult] = []
     for index, (stage, plan) in enumerate(zip(recipe.stages, ready.plans, strict=True)):
-        result = train_stage(working, plan, stage, index, job, store)
+        result = train_stage(working, plan, stage, index, job, store, start)
         results.append(result)
         progress.line(_stage_line(result))
         history = [{key: value for key, value in row.items() if key != "seconds"} for row in result.history]
@@ -238,6 +241,9 @@ def _finish(
     write_json(folder / "metrics.json", {**metrics, "stages": timing, "seconds": round(seconds, 3)})
     write_report(folder, thumbnails=_thumbnails(ready, metrics))
     progress.line(f"{headline(metrics)}; trained in {seconds:.1f} s; weights {final[:12]}")
+    if ours := layers_of_zoo(ready.network):
+        shown = f"{', '.join(ours[:3])}{f' and {len(ours) - 3} more' if len(ours) > 3 else ''}"
+        progress.line(f"{MODEL} holds layers of zoo's own ({shown}): import zoo.layers before keras loads it")
     progress.line(f"everything is in {folder}: model.keras, report.html, metrics.json, recipe.toml")
     return Run(folder)
 

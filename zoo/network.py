@@ -49,6 +49,19 @@ def load(name: str | os.PathLike[str] | Card) -> keras.Model:
     return loaded
 
 
+def layers_of_zoo(model: keras.Model) -> list[str]:
+    """The names of a model's layers that plain Keras does not know: it needs ``import zoo.layers`` to load them.
+
+    Example:
+        >>> import keras
+        >>> from zoo.layers import Inference
+        >>> layers_of_zoo(keras.Sequential([keras.Input((3,)), Inference(keras.layers.Dense(2, name="low"))]))
+        ['low_held']
+    """
+    inside = model._flatten_layers(include_self=False)
+    return [layer.name for layer in inside if keras.saving.get_registered_name(type(layer)).startswith("zoo>")]
+
+
 def build(card: Card, *, seed: int, outputs: int | None = None, output: str = "softmax", **args: Any) -> keras.Model:
     """Builds a card's network from random weights.
 

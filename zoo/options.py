@@ -7,6 +7,7 @@ from typing import Any
 from .errors import RecipeError
 from .recipe import Recipe, parse_recipe, recipe_text
 from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart
+from .schedule_option import scheduled
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Options:
     epochs: int | None = None
     optimizer: str | dict[str, Any] | None = None
     learning_rate: float | None = None
+    schedule: str | dict[str, Any] | None = None
     momentum: float | None = None
     nesterov: bool | None = None
     weight_decay: float | None = None
@@ -53,6 +55,8 @@ class Options:
     thaw: str | None = None
     batch_norm: str | dict[str, str] | None = None
     patience: int | None = None
+    l2_sp: float | dict[str, float] | None = None
+    weight_averaging: float | dict[str, Any] | None = None
 
 
 _PART_OF = {
@@ -204,4 +208,18 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         what = f"The recipe's last stage '{stage.name}' trains the top alone: everything below is frozen."
         fix = "Use another recipe, or leave the recipe out."
         raise RecipeError(what, received=f"freeze = {given['freeze']!r}", fix=fix)
-    return replace(stage, optimizer=optimizer, **changes)
+    edited = _regularized(replace(stage, optimizer=optimizer, **changes), given)
+    if "schedule" in given:
+        return scheduled(edited, given["schedule"])
+    # A number for the rate replaces a schedule, and the momentum that went with it.
+    replaced = "learning_rate" in given and isinstance(stage.optimizer.get("learning_rate"), dict)
+    return scheduled(edited, "constant") if replaced else edited
+
+
+def _regularized(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
+    """A stage with L2-SP and an average of its weights as the flags say."""
+    for key, short in (("l2_sp", "alpha"), ("weight_averaging", "start")):
+        if key in given:
+            value = given[key]
+            stage = replace(stage, **{key: value if isinstance(value, dict) else {short: value}})
+    return stage

@@ -7,11 +7,10 @@ from typing import Any
 
 import keras
 
-from .boundary import augmenting, prepares_input
+from .boundary import prepares_input
 from .card import Card
 from .data import Dataset, Split, TakenColumns, is_table, open_data, split
 from .device import Device, prepare
-from .enforcement import silenced
 from .errors import RecipeError, SurgeryError
 from .flattening import flat
 from .graph import operations
@@ -22,12 +21,9 @@ from .options import Options, with_options
 from .plan import Plan
 from .progress import Progress
 from .recipe import DataPart, ModelPart, Recipe, read_recipe
-from .recipe_stage import StagePart
+from .stage_lines import stage_lines, stage_notes
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
-
-#: Below this multiple of the rate a block is as good as frozen.
-_IDLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -68,27 +64,11 @@ class Preparation:
         return [f"network: {self.card.full_name}, {origin}; takes {self.form.kind} {self.form.shape}", f"device: {how}"]
 
     def _stage_lines(self) -> list[str]:
-        lines = []
-        for stage, plan in zip(self.recipe.stages, self.plans, strict=True):
-            lines.append(f"stage {stage.name}: {stage.epochs} epochs, {stage.optimizer['name']} at {_rate(stage)}")
-            lines.extend(f"  {line}" for line in str(plan).splitlines())
-            adapt = [row.block.name for row in plan.rows if row.batch_norm == "adapt"]
-            if adapt:
-                examples = f"{len(self.split.train)} training examples"
-                lines.append(f"  first the batch-norm statistics of {', '.join(adapt)} are re-estimated on {examples}")
-            graph = flat(self.network)
-            own, off = sorted(augmenting(graph)), silenced(plan, graph)
-            if off:
-                lines.append(f"  off, since their blocks are frozen: {', '.join(off)}")
-            if plan.crossings and self.recipe.data.augment == "none" and not own:
-                count = len(self.split.train) + len(self.split.val)
-                lines.append(
-                    f"  the frozen trunk is computed once for {count} examples, and the head trains on what it gives"
-                )
-            elif plan.crossings:
-                by = f" by the network's own {', '.join(own)}" if own else ""
-                lines.append(f"  the frozen trunk is computed every epoch, since the examples are augmented{by}")
-        return lines
+        return [
+            line
+            for stage, plan in zip(self.recipe.stages, self.plans, strict=True)
+            for line in stage_lines(stage, plan, flat(self.network), self.recipe.data, self.split)
+        ]
 
 
 def resolve(
@@ -219,8 +199,7 @@ def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
         *ready.split.notes,
         *_resizing_notes(ready.data, ready.form),
         *([] if ready.recipe.model.from_scratch else _raw_notes(ready.network, ready.form)),
-        *_slow_notes(stages, ready.plans),
-        *_stopping_notes(stages, ready.split),
+        *stage_notes(stages, ready.plans, ready.split),
         *idle_options(given, stages, ready.plans),
     )
 
@@ -245,20 +224,17 @@ def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
     """
     for stage in recipe.stages:
         spec = dict(stage.optimizer)
-        optimizer(spec.pop("name"), **spec)
+        optimizer(spec.pop("name"), steps=stage.epochs * -(-len(sides.train) // recipe.data.batch_size), **spec)
+        if stage.l2_sp and recipe.model.from_scratch:
+            what = "A network from random weights has no pretrained values to stay near."
+            raise RecipeError(
+                what, received=f"from_scratch with l2_sp in the stage '{stage.name}'", fix="Leave one out."
+            )
     augmentation(recipe.data.augment)
     if recipe.data.augment != "none" and data.kind != "image":
         what = "Augmentation needs images."
         raise RecipeError(what, expected='augment = "none"', received=f"{recipe.data.augment!r} on {data.kind}")
     example_weights(data.target, sides.train, recipe.data.class_weights)
-
-
-def _rate(stage: StagePart) -> str:
-    """A stage's learning rate, for the user: also the one that its optimizer has by default."""
-    if "learning_rate" in stage.optimizer:
-        return str(stage.optimizer["learning_rate"])
-    spec = dict(stage.optimizer)
-    return f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
 
 
 def _resizing_notes(data: Dataset, form: InputForm) -> list[str]:
@@ -281,29 +257,3 @@ def _raw_notes(network: keras.Model, form: InputForm) -> list[str]:
         return []
     how = f"zoo.insert_layer(model, keras.layers.Rescaling(...), below='{first}')"
     return [f"'{first}' takes pixels from 0 to 255 as they are; if it was trained on others, put that inside: {how}"]
-
-
-def _slow_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
-    """Blocks that learn in name only: a decay over many blocks leaves nothing for the lowest."""
-    notes = []
-    for stage, plan in zip(stages, plans, strict=True):
-        slow = [row for row in plan.rows if 0 < row.rate < _IDLE]
-        if slow:
-            least, name = min(row.rate for row in slow), slow[0].block.name
-            notes.append(
-                f"{len(slow)} blocks hardly learn in the stage '{stage.name}' ('{name}' at x{least:.0e} of the rate): "
-                "a layer_decay nearer to 1 spreads it"
-            )
-    return notes
-
-
-def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:
-    """What a stage cannot watch without a validation side."""
-    if len(sides.val):
-        return []
-    notes = []
-    for key, what in (("early_stopping", "early stopping"), ("reduce_on_plateau", "performance scheduling")):
-        idle = [s.name for s in stages if (getattr(s, key) or {}).get("monitor", "").startswith("val_")]
-        if idle:
-            notes.append(f"no validation examples: {what} is off in {', '.join(idle)}")
-    return notes

@@ -1,7 +1,9 @@
 """Stages: the plan is applied, what it thaws is trained, and the rest is audited."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from .plan import Plan
 from .progress import Progress
 from .recipe_stage import StagePart
 from .stage_network import StageNetwork, held_head
+from .starting_point import l2_sp
 from .stopping import averages, check_monitor, early_stopping, performance_scheduling
 
 
@@ -74,6 +77,7 @@ def train_stage(
     index: int,
     job: Job,
     store: FeatureStore,
+    start: Mapping[str, np.ndarray] | None = None,
 ) -> StageResult:
     """Trains one stage: applies the plan, trains what it thaws, and audits that the rest did not move.
 
@@ -84,6 +88,8 @@ def train_stage(
         index: The stage's number, from 0: random choices depend on it.
         job: Data, loss, seed.
         store: Where features are kept from stage to stage.
+        start: What L2-SP pulls the reused weights to: what :func:`zoo.starting_point.start_of` gave when the run began;
+            by default what they are now.
 
     Returns:
         The history and the digest.
@@ -99,15 +105,15 @@ def train_stage(
     apply(plan, graph)
     _adapted(graph, plan, stage, job)
     before = frozen_digests(plan, graph)
-    model, train, val = _assemble(graph, plan, job, store)
-    model.compile(
-        optimizer=_optimizer(stage, model, multipliers_of(plan, graph)), loss=job.loss, weighted_metrics=job.metrics()
-    )
-    # A slot that starts as a copy of its variable (schedule-free) would lose it if the first, compiled step made it.
-    model.optimizer.build(model.trainable_variables)
-    stopping = early_stopping(stage, bool(len(val)))
-    watching = [*stopping, *performance_scheduling(stage, bool(len(val)))]
-    history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
+    with _pulled(graph, plan, stage, start):
+        model, train, val = _assemble(graph, plan, job, store)
+        made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
+        model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
+        # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
+        model.optimizer.build(model.trainable_variables)
+        stopping = early_stopping(stage, bool(len(val)))
+        watching = [*stopping, *performance_scheduling(stage, bool(len(val)))]
+        history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise diverged(stage, "weights are no longer finite")
     audited = audit(plan, graph, before)
@@ -153,8 +159,20 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
     return StageNetwork([], None, head, job.precision, graph), sides[0], sides[1]
 
 
-def _optimizer(stage: StagePart, model: StageNetwork, rates: Mapping[int, float]) -> keras.optimizers.Optimizer:
+def _pulled(
+    graph: keras.Model, plan: Plan, stage: StagePart, start: Mapping[str, np.ndarray] | None
+) -> AbstractContextManager[Any]:
+    """What holds the reused weights near their start while a stage lasts, where it asks for it; the top is fresh."""
+    if stage.l2_sp is None:
+        return nullcontext()
+    top = "|".join(re.escape(name) for name in plan.rows[-1].block.layers)
+    return l2_sp(graph, **stage.l2_sp, start=start, fresh=top)
+
+
+def _optimizer(
+    stage: StagePart, model: StageNetwork, rates: Mapping[int, float], steps: int
+) -> keras.optimizers.Optimizer:
     """The stage's optimizer, with each variable's multiple of its rate."""
     arguments = dict(stage.optimizer)
-    made = optimizer(arguments.pop("name"), **arguments)
+    made = optimizer(arguments.pop("name"), steps=steps, **arguments)
     return by_variable(made, [rates[id(v)] for v in model.trainable_variables])

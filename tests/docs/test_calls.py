@@ -43,7 +43,7 @@ def test_recipes_are_recipes(code):
 def test_optimizers_and_augmentation_in_recipes_are_keras_s_with_its_arguments(code):
     augmentation(recipe_of(code).data.augment)
     for stage in recipe_of(code).stages:
-        assert isinstance(optimizer(**stage.optimizer), keras.optimizers.Optimizer)
+        assert isinstance(optimizer(steps=100, **stage.optimizer), keras.optimizers.Optimizer)
 
 
 def recipe_of(code):

@@ -11,6 +11,7 @@ from ..options import Options
 from ..progress import Progress
 from ..recipe import AUGMENTATIONS, LOSSES, PRECISIONS, TARGETS
 from ..recipe_stage import BATCH_NORM, THAWS
+from ..schedule_option import SCHEDULES
 from .values import ByBlock, Share, Widths, table_of
 
 
@@ -76,6 +77,11 @@ _training = _group(
         type=float,
         help="Its learning rate.  [default: 0.0003; from scratch 0.001; of another optimizer, Keras's]",
     ),
+    click.option(
+        "--schedule",
+        type=click.Choice(SCHEDULES),
+        help="How its rate goes from there on, over the last stage's length.  [default: constant]",
+    ),
     click.option("--momentum", type=float, help="Its momentum, where it has one."),
     click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum (sgd)."),
     click.option("--weight-decay", type=float, help="Its weight decay."),
@@ -108,6 +114,18 @@ _training = _group(
     ),
     click.option(
         "--patience", type=int, metavar="EPOCHS", help="Stop a stage when val_loss has not improved for so long."
+    ),
+    click.option(
+        "--l2-sp",
+        type=float,
+        metavar="ALPHA",
+        help="Pull the last stage's reused weights to their pretrained values.  [default: none]",
+    ),
+    click.option(
+        "--weight-averaging",
+        type=float,
+        metavar="SHARE",
+        help="End the last stage with the mean of its weights from this share of the epochs on, such as 0.75.",
     ),
     click.option(
         "--from-scratch", is_flag=True, default=None, help="Train the same network from random weights, to compare."

@@ -1,0 +1,118 @@
+"""Schedules and L2-SP within stages: they last as long as the stage, and leave no trace."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo.epochs import Job
+from zoo.errors import RecipeError
+from zoo.recipe_stage import StagePart
+from zoo.starting_point import start_of
+from zoo.train import FeatureStore, train_stage
+
+from .networks import clusters, dense_net, values
+from .test_train import job, one_hot, stage, train
+
+
+def learnable() -> Job:
+    x, labels = clusters(64)
+    return job(x, one_hot(labels, 3))
+
+
+@pytest.mark.parametrize("rates", [{}, {"low2": 0.5}])
+def test_a_schedule_lasts_as_long_as_the_stage(rates: dict):
+    """64 examples in batches of 16, 5 epochs: 20 steps, and the rate before each epoch is that of its last step's."""
+    model = dense_net()
+    plan = zoo.freeze(model, multipliers=rates or None)
+    how = stage(5, learning_rate={"name": "cosine", "initial_learning_rate": 0.1})
+    shown = [row["learning_rate"] for row in train(model, plan, learnable(), how).history]
+    by_hand = [0.1 * (1 + np.cos(np.pi * step / 20)) / 2 for step in (4, 8, 12, 16, 20)]
+    np.testing.assert_allclose(shown, by_hand, atol=1e-7)
+
+
+def test_one_cycle_moves_the_momentum_too():
+    model = dense_net()
+    rate = {"name": "one_cycle", "max_learning_rate": 0.1}
+    how = stage(5, learning_rate=rate, momentum={"name": "one_cycle_momentum"})
+    made = train(model, zoo.freeze(model, multipliers={"low1": 0.5}), learnable(), how).optimizer
+    top = float(made.momentum(0)), min(float(made.momentum(step)) for step in range(20)), float(made.momentum(20))
+    np.testing.assert_allclose(top, (0.95, 0.85, 0.95), atol=1e-6)
+
+
+def distance(model: keras.Model, start: dict[str, np.ndarray], name: str) -> float:
+    return float(np.linalg.norm(model.get_layer(name).kernel.numpy() - start[f"{name}/kernel"]))
+
+
+@pytest.mark.parametrize("frozen", [None, "low1"])
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_l2_sp_keeps_the_reused_weights_near_their_start_and_not_the_top(frozen, precision):
+    moved = {}
+    for alpha in (0.0, 2.0):
+        model = dense_net()
+        start = start_of(model)
+        plan = zoo.freeze(model, upto=frozen)
+        what = replace(learnable(), precision=precision)
+        train(model, plan, what, replace(stage(20), l2_sp={"alpha": alpha, "beta": 0.0}))
+        moved[alpha] = {name: distance(model, start, name) for name in ("low1", "low2", "top")}
+    assert 0 < moved[2.0]["low2"] < moved[0.0]["low2"] / 3
+    assert moved[2.0]["top"] > moved[0.0]["top"] / 2
+    assert (moved[2.0]["low1"] == 0) == (frozen is not None)
+
+
+def test_l2_sp_pulls_to_where_the_run_began_not_to_where_the_stage_did():
+    """Far from the start, nothing to learn, a strong pull: the weights go back."""
+    model = dense_net()
+    start = start_of(model)
+    layer = model.get_layer("low2")
+    layer.kernel.assign(layer.kernel + 1.0)
+    before = distance(model, start, "low2")
+    how = replace(stage(10, learning_rate=0.05), l2_sp={"alpha": 5.0, "beta": 0.0})
+    train_stage(model, zoo.freeze(model), how, 0, learnable(), FeatureStore(), start)
+    assert distance(model, start, "low2") < before / 4
+
+
+def test_l2_sp_is_in_the_loss_and_gone_after_the_stage():
+    model = dense_net()
+    start = start_of(model)
+    layer = model.get_layer("low2")
+    layer.kernel.assign(layer.kernel + 1.0)
+    plain, pulled = (
+        train_stage(
+            model,
+            zoo.freeze(model),
+            replace(stage(1, learning_rate=0.0), l2_sp=spec),
+            0,
+            learnable(),
+            FeatureStore(),
+            start,
+        ).history[0]["loss"]
+        for spec in (None, {"alpha": 0.5, "beta": 0.0})
+    )
+    assert pulled - plain == pytest.approx(0.5 / 2 * 64, rel=1e-5)  # 8 x 8 weights, each 1 from its start
+    assert all(v.regularizer is None for v in model.variables)
+
+
+def test_a_run_with_every_setting_gives_the_same_weights_again(tmp_path):
+    options = {"limit_per_class": 4, "epochs": 4, "head_epochs": 2, "schedule": "one_cycle", "l2_sp": 0.01, "seed": 3}
+    runs = [zoo.finetune("glyphs", "digits", out=tmp_path / name, **options) for name in "ab"]
+    one, other = (values(keras.models.load_model(run.folder / "model.keras")) for run in runs)
+    assert one == other
+    text = (runs[0].folder / "recipe.toml").read_text()
+    assert "one_cycle_momentum" in text
+    assert "[stage.l2_sp]" in text
+
+
+def test_a_schedule_that_does_not_exist_is_refused_before_anything_is_trained():
+    model = dense_net()
+    before = values(model)
+    with pytest.raises(RecipeError, match="no learning-rate schedule 'cosin'"):
+        train(
+            model,
+            zoo.freeze(model),
+            learnable(),
+            StagePart("s", 1, {"name": "sgd", "learning_rate": {"name": "cosin"}}),
+        )
+    assert values(model) == before

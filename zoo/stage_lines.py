@@ -1,0 +1,118 @@
+"""What a run says about its stages before it trains anything."""
+
+from collections.abc import Sequence
+
+import keras
+
+from .boundary import augmenting
+from .data import Split
+from .enforcement import silenced
+from .layers import optimizer
+from .plan import Plan
+from .recipe import DataPart
+from .recipe_stage import StagePart
+
+#: Below this multiple of the rate a block is as good as frozen.
+_IDLE = 1e-3
+
+
+def stage_lines(stage: StagePart, plan: Plan, graph: keras.Model, data: DataPart, sides: Split) -> list[str]:
+    """What a stage does: how fast and how long, the plan, and what else happens in it.
+
+    Args:
+        stage: The stage.
+        plan: Its plan.
+        graph: The flat network.
+        data: The recipe's part on data.
+        sides: The split.
+    """
+    lines = [f"stage {stage.name}: {stage.epochs} epochs, {stage.optimizer['name']} at {_rate(stage)}"]
+    lines.extend(f"  {line}" for line in str(plan).splitlines())
+    lines.extend(f"  {line}" for line in _settings(stage))
+    adapt = [row.block.name for row in plan.rows if row.batch_norm == "adapt"]
+    if adapt:
+        examples = f"{len(sides.train)} training examples"
+        lines.append(f"  first the batch-norm statistics of {', '.join(adapt)} are re-estimated on {examples}")
+    own, off = sorted(augmenting(graph)), silenced(plan, graph)
+    if off:
+        lines.append(f"  off, since their blocks are frozen: {', '.join(off)}")
+    if plan.crossings and data.augment == "none" and not own:
+        count = len(sides.train) + len(sides.val)
+        lines.append(f"  the frozen trunk is computed once for {count} examples, and the head trains on what it gives")
+    elif plan.crossings:
+        by = f" by the network's own {', '.join(own)}" if own else ""
+        lines.append(f"  the frozen trunk is computed every epoch, since the examples are augmented{by}")
+    return lines
+
+
+def _settings(stage: StagePart) -> list[str]:
+    """What regularizes a stage, and what sets its rate while it lasts."""
+    lines = []
+    if stage.l2_sp:
+        alpha, beta = stage.l2_sp["alpha"], stage.l2_sp["beta"]
+        fresh = f", those of the top to 0 (beta {beta:g})" if beta else ""
+        lines.append(f"the reused weights are pulled to their pretrained values (alpha {alpha:g}){fresh}")
+    if stage.reduce_on_plateau:
+        p = stage.reduce_on_plateau
+        still = f"{p['monitor']} stands still for {p['patience']} epochs"
+        lines.append(f"the rate is multiplied by {p['factor']:g} when {still}")
+    if stage.weight_averaging:
+        w = stage.weight_averaging
+        every = "epoch" if w["every"] == 1 else f"{w['every']} epochs"
+        lines.append(f"it ends with the mean of its weights, every {every} from {w['start']:.0%} of them on")
+    return lines
+
+
+def _rate(stage: StagePart) -> str:
+    """A stage's learning rate, for the user: also the one that its optimizer has by default."""
+    rate = stage.optimizer.get("learning_rate")
+    if isinstance(rate, dict):
+        arguments = ", ".join(f"{key} {value}" for key, value in rate.items() if key != "name")
+        return f"the schedule {rate.get('name')}{f' ({arguments})' if arguments else ''}"
+    if rate is not None:
+        return str(rate)
+    spec = dict(stage.optimizer)
+    return f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
+
+
+def stage_notes(stages: Sequence[StagePart], plans: Sequence[Plan], sides: Split) -> list[str]:
+    """What the user should know about the stages beside their plans."""
+    return [*_slow_notes(stages, plans), *_pulling_notes(stages, plans), *_stopping_notes(stages, sides)]
+
+
+def _pulling_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
+    """Pulls that pull nothing, or against another."""
+    notes = []
+    for stage, plan in zip(stages, plans, strict=True):
+        if stage.l2_sp and not stage.l2_sp["beta"] and all(row.frozen for row in plan.rows[:-1]):
+            notes.append(f"l2_sp changes nothing in the stage '{stage.name}': no reused weight learns there")
+        decays = stage.optimizer.get("weight_decay", str(stage.optimizer["name"]).lower() == "adamw")
+        if stage.l2_sp and decays:
+            notes.append(f"in the stage '{stage.name}' l2_sp pulls weights to their start, and weight_decay to 0")
+    return notes
+
+
+def _slow_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
+    """Blocks that learn in name only: a decay over many blocks leaves nothing for the lowest."""
+    notes = []
+    for stage, plan in zip(stages, plans, strict=True):
+        slow = [row for row in plan.rows if 0 < row.rate < _IDLE]
+        if slow:
+            least, name = min(row.rate for row in slow), slow[0].block.name
+            notes.append(
+                f"{len(slow)} blocks hardly learn in the stage '{stage.name}' ('{name}' at x{least:.0e} of the rate): "
+                "a layer_decay nearer to 1 spreads it"
+            )
+    return notes
+
+
+def _stopping_notes(stages: Sequence[StagePart], sides: Split) -> list[str]:
+    """What a stage cannot watch without a validation side."""
+    if len(sides.val):
+        return []
+    notes = []
+    for key, what in (("early_stopping", "early stopping"), ("reduce_on_plateau", "performance scheduling")):
+        idle = [s.name for s in stages if (getattr(s, key) or {}).get("monitor", "").startswith("val_")]
+        if idle:
+            notes.append(f"no validation examples: {what} is off in {', '.join(idle)}")
+    return notes
