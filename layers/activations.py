@@ -163,7 +163,7 @@ def _prelu(rank: int | None, base: dict[str, Any], *, shared: str = "space", ini
         what = "PReLU's slopes cannot be shared like that."
         raise CardError(what, expected=" | ".join(_SHARED), received=repr(shared))
     axes = {"space": range(1, rank - 1), "all": range(1, rank), "none": ()}[shared]
-    start = keras.initializers.Constant(initial)
+    start: Any = keras.initializers.Constant(initial)  # Keras annotates a name, and takes any
     return keras.layers.PReLU(alpha_initializer=start, shared_axes=list(axes) or None, **base)
 
 

@@ -119,6 +119,6 @@ def kernel_start(initializer: Initializer | None, spec: Activation) -> Initializ
     if slope is not None and name.endswith("relu") and name != "prelu":
         name = "leaky_relu"  # also `relu` and `very_leaky_relu` with a slope of their own
     try:
-        return keras.initializers.serialize(for_activation(name, slope=slope))
+        return {"class_name": "VarianceScaling", "config": for_activation(name, slope=slope).get_config()}
     except RecipeError as reason:
         raise CardError(str(reason)) from None

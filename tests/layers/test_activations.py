@@ -1,7 +1,9 @@
 """Activations by name, against formulas written out here in float64."""
 
+import importlib
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -367,3 +369,13 @@ def test_the_initializer_in_the_table_is_the_one_for_the_activation(name: str):
         assert (named.scale, named.mode, named.distribution) == (found.scale, found.mode, found.distribution)
     else:
         assert float(text.removesuffix("/n")) == pytest.approx(for_activation(name).scale, rel=5e-3)
+
+
+def test_the_pages_table_is_this_one(monkeypatch: pytest.MonkeyPatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.syspath_prepend(root / "benchmarks")
+    table = importlib.import_module("activation_costs").table()
+    page = (root / "docs" / "activations.md").read_text(encoding="utf-8")
+    assert f"<!-- table of activations -->\n\n{table}\n\n<!-- end of" in page, (
+        "python benchmarks/activation_costs.py --write"
+    )
