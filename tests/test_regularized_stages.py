@@ -13,7 +13,7 @@ from zoo.recipe_stage import StagePart
 from zoo.starting_point import start_of
 from zoo.train import FeatureStore, train_stage
 
-from .networks import clusters, dense_net, values
+from .networks import clusters, dense_net, quadrants, small_convnet, values
 from .test_train import job, one_hot, stage, train
 
 
@@ -95,11 +95,39 @@ def test_l2_sp_is_in_the_loss_and_gone_after_the_stage():
     assert all(v.regularizer is None for v in model.variables)
 
 
+@pytest.mark.parametrize("mode", ["train", "fixed_statistics", "frozen"])
+def test_a_stage_ends_with_the_mean_of_its_late_weights(mode: str):
+    """Four epochs, from half of them on: the mean of the weights after the third and the fourth."""
+    x, labels = quadrants(48)
+    what = job(x.astype("float32"), one_hot(labels, 4))
+    model = small_convnet(4)
+    kept: list[dict[str, np.ndarray]] = []
+    note = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: kept.append({v.path: v.numpy() for v in model.trainable_variables})
+    )
+    plan = zoo.freeze(model, upto="block1", batch_norm=mode)
+    how = replace(stage(4), weight_averaging={"start": 0.5, "every": 1})
+    result = train(model, plan, replace(what, callbacks=[note]), how)
+    assert result.averaged
+    assert np.abs(kept[3]["top_output/kernel"] - kept[2]["top_output/kernel"]).max() > 1e-4
+    for v in model.trainable_variables:
+        np.testing.assert_allclose(v.numpy(), (kept[2][v.path] + kept[3][v.path]) / 2, atol=1e-7)
+    statistics = model.get_layer("block2_bn1").moving_mean.numpy()
+    inside = keras.Model(model.input, model.get_layer("block2_bn1").input)
+    own = np.asarray(inside(what.train.read(np.arange(48)), training=False)).mean(axis=(0, 1, 2))
+    assert np.allclose(statistics, own, atol=1e-4) == (mode == "train")
+
+
 def test_a_run_with_every_setting_gives_the_same_weights_again(tmp_path):
     options = {"limit_per_class": 4, "epochs": 4, "head_epochs": 2, "schedule": "one_cycle", "l2_sp": 0.01, "seed": 3}
+    options |= {"weight_averaging": 0.5, "activation": "rrelu", "hidden": [8]}
     runs = [zoo.finetune("glyphs", "digits", out=tmp_path / name, **options) for name in "ab"]
-    one, other = (values(keras.models.load_model(run.folder / "model.keras")) for run in runs)
-    assert one == other
+    one, other = (keras.models.load_model(run.folder / "model.keras").variables for run in runs)
+    assert [v.numpy().tobytes() for v in one] == [v.numpy().tobytes() for v in other]
+    said = (runs[0].folder / "log.txt").read_text()
+    assert "the reused weights are pulled to their pretrained values (alpha 0.01)" in said
+    assert "it ends with the mean of its weights, every epoch from 50% of them on" in said
+    assert "model.keras holds layers of zoo's own (top_activation1): import zoo.layers before keras loads it" in said
     text = (runs[0].folder / "recipe.toml").read_text()
     assert "one_cycle_momentum" in text
     assert "[stage.l2_sp]" in text

@@ -24,6 +24,7 @@ from .recipe_stage import StagePart
 from .stage_network import StageNetwork, held_head
 from .starting_point import l2_sp
 from .stopping import averages, check_monitor, early_stopping, performance_scheduling
+from .weight_averaging import WeightAveraging
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def train_stage(
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
         model.optimizer.build(model.trainable_variables)
         stopping = early_stopping(stage, bool(len(val)))
-        watching = [*stopping, *performance_scheduling(stage, bool(len(val)))]
+        watching = [*stopping, *performance_scheduling(stage, bool(len(val))), *_averaging(stage, job)]
         history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise diverged(stage, "weights are no longer finite")
@@ -157,6 +158,11 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
         for name, side in (("train", job.train), ("val", job.val))
     ]
     return StageNetwork([], None, head, job.precision, graph), sides[0], sides[1]
+
+
+def _averaging(stage: StagePart, job: Job) -> list[WeightAveraging]:
+    """What ends a stage with the mean of its weights, where it asks for it."""
+    return [WeightAveraging(**stage.weight_averaging, x=job.train)] if stage.weight_averaging else []
 
 
 def _pulled(
