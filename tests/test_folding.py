@@ -269,6 +269,12 @@ def in_training_mode() -> keras.Model:
     return randomly(keras.Model(inputs, x))
 
 
+def used_twice_above() -> keras.Model:
+    inputs = keras.Input((4,), name="given")
+    norm = layers.BatchNormalization(name="norm")(inputs)
+    return randomly(keras.Model(inputs, layers.Dense(4, name="high")(norm) + norm))
+
+
 class Own(layers.BatchNormalization):
     """A batch normalization of the user's own."""
 
@@ -305,6 +311,7 @@ STAYING: dict[str, tuple[Callable[[], keras.Model], str]] = {
     "a shared layer": (shared_layer, "'low' is called 2 times"),
     "a shared norm": (shared_norm, "it is called 2 times"),
     "a shared layer above": (shared_above, "it takes the network's input; 'high' above is called 2 times"),
+    "used twice above": (used_twice_above, "it takes the network's input"),
     "training mode": (in_training_mode, "it is called with training=True"),
     "another axis": (
         then_norm(lambda: layers.Conv1D(4, 2, name="low"), shape=(5, 3), axis=1),
