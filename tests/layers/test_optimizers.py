@@ -1,6 +1,9 @@
 """Keras's optimizers by name, with a rate for each variable."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.networks import clusters, dense_net
 from zoo.errors import PlanError, RecipeError
 from zoo.layers import by_variable, optimizer
 from zoo.layers.optimizers import names
@@ -237,3 +241,71 @@ def test_a_copy_keeps_the_schedule():
     for _ in range(2):
         made.apply([keras.ops.ones((1,))], [variable])
     assert float(variable.numpy()[0]) == pytest.approx(1 - 0.5 * (0.1 + 0.05))
+
+
+# Saved and loaded
+
+FILES: dict[str, dict[str, Any]] = {
+    "adamw": {"name": "adamw", "clipnorm": 0.5},
+    "nadam under accumulation": {"name": "nadam", "gradient_accumulation_steps": 2, "global_clipnorm": 0.5},
+    "sgd with an average": {"name": "sgd", "momentum": 0.9, "use_ema": True, "ema_overwrite_frequency": 2},
+    "lamb under loss scaling": {"name": "lamb", "scaling": True},
+    "schedule-free": {"name": "schedulefreeadamw"},
+}
+
+
+def assert_goes_on(given: dict[str, Any], file: Path) -> None:
+    """Three steps, a file, two more: with the optimizer of the file and with the one that went on, the same bytes."""
+    given = {"learning_rate": 0.05, "weight_decay": 0.1, **given}
+    scaling = given.pop("scaling", False)
+    made = by_variable(optimizer(**given), RATES)
+    model = dense_net()
+    model.compile(keras.optimizers.LossScaleOptimizer(made) if scaling else made, "categorical_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    x, labels = clusters(16)
+    y = np.eye(3, dtype="float32")[labels]
+    for _ in range(3):
+        model.train_on_batch(x, y)
+    model.save(file)
+    again = keras.models.load_model(file)
+    loaded = again.optimizer.inner_optimizer if scaling else again.optimizer
+    assert loaded.multipliers == RATES and loaded.get_config() == made.get_config()
+    for one in (model, again):
+        for _ in range(2):
+            one.train_on_batch(x, y)
+    states = [[*one.weights, *one.optimizer.variables] for one in (model, again)]
+    for one, other in zip(*states, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
+
+
+@pytest.mark.parametrize("given", FILES.values(), ids=FILES)
+def test_a_compiled_network_goes_on_from_its_file_where_it_was(given: dict[str, Any], tmp_path: Path):
+    assert_goes_on(given, tmp_path / "model.keras")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCALING)
+def test_every_optimizer_goes_on_from_its_file(name: str, tmp_path: Path):
+    assert_goes_on({"name": name}, tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("name", SCALING)
+def test_the_multipliers_are_in_the_configuration(name: str):
+    made = by_variable(optimizer(name, learning_rate=0.25), [0.5, 2.0])
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(made))
+    assert type(again) is type(made) and again.get_config() == made.get_config()
+    assert again.multipliers == (0.5, 2.0)
+
+
+def test_a_file_with_multipliers_loads_for_inference_in_plain_keras(tmp_path: Path):
+    model = dense_net()
+    model.compile(by_variable(optimizer("adam"), RATES), "categorical_crossentropy")
+    model.save(tmp_path / "model.keras")
+    code = """
+import sys, keras
+model = keras.models.load_model(sys.argv[1], compile=False)
+print(float(abs(model(keras.ops.ones((1, 6)))).numpy().sum()), "zoo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "model.keras"], capture_output=True, text=True)
+    total, zoo_was_there = done.stdout.split() or (done.stderr, "")
+    assert float(total) == pytest.approx(1.0) and zoo_was_there == "False"
