@@ -254,7 +254,7 @@ def test_statistics_of_other_kernels_are_refused():
 
 def test_a_network_without_such_layers_is_told():
     model = keras.Sequential([keras.Input((5, 3)), layers.LSTM(4, name="lstm")])
-    with pytest.raises(SurgeryError, match=r"has no layer that LSUV could scale.*received lstm: not dense"):
+    with pytest.raises(SurgeryError, match=r"has no such layer that LSUV could scale.*received lstm: not dense"):
         zoo.lsuv(model, vectors(8, 15).reshape(8, 5, 3))
 
 

@@ -1,6 +1,5 @@
 """LSUV: each layer's kernel scaled until its outputs have variance 1 on a batch of the user's data."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from . import engine
 from .errors import DataError, SurgeryError
 from .flattening import flat, known_as
 from .graph import arguments_anew, calls, leaves, operations
+from .layer_pattern import layers_matching
 from .orthonormal import DEPTHWISE, FULL, SEPARABLE, TRANSPOSED, draw
 from .text_table import text_table
 
@@ -148,10 +148,11 @@ def _choose(graph: keras.Model, pattern: str | None) -> tuple[list[Any], list[tu
     """The layers that are scaled, bottom to top, and the other ones with weights, each with the reason."""
     wanted: list[Any] = []
     left: list[tuple[str, str]] = []
+    named = layers_matching(graph, pattern)
     for layer in operations(graph):
         if not isinstance(layer, keras.layers.Layer) or not layer.weights:
             continue
-        if pattern is not None and not re.fullmatch(pattern, layer.name):
+        if layer.name not in named:
             continue
         reason = _why_not(layer)
         if reason is None:
