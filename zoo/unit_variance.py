@@ -160,9 +160,7 @@ def _choose(graph: keras.Model, pattern: str | None) -> tuple[list[Any], list[tu
         elif reason:
             left.append((layer.name, reason))
     if not wanted:
-        what = f"The network '{graph.name}' has no layer that LSUV could scale" + (
-            f" of '{pattern}'." if pattern else "."
-        )
+        what = f"The network '{graph.name}' has no such layer that LSUV could scale."
         received = "; ".join(f"{name}: {reason}" for name, reason in left[:6]) or None
         raise SurgeryError(what, expected="dense or convolutional layers that are not frozen", received=received)
     return wanted, left
