@@ -2,9 +2,7 @@
 
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
 import keras
@@ -12,112 +10,21 @@ import numpy as np
 
 from . import network as networks
 from .copying import clone, rebuilt
+from .data import Dataset
 from .engine import as_input
 from .errors import DataError, RecipeError, SurgeryError, WeightsError
 from .gradients import Signals, signals
 from .graph import is_seed_state
+from .inspection_result import Inspection, Row
 from .measured_loss import MeasuredLoss, measured_loss
 from .probing import Place, opened, places, references
-from .remedy import remedy
-from .seeds import derive, generator
-from .text_table import text_table
-from .verdict import Figures, Verdict, judge
+from .remedy import Setting, remedy
+from .seeds import derive
+from .subject import Subject, sample_rows, subject
+from .verdict import Figures, judge
 
 #: The examples of one pass; the last two are about equal, since batch normalization measures each by itself.
 BATCH = 64
-
-
-@dataclass(frozen=True)
-class Row:
-    """One layer: where it stands, its figures, those of the same layer freshly initialized, and the verdict.
-
-    Attributes:
-        layer: Its name; a second call of a shared layer is ``name:2``.
-        kind: Its class.
-        activation: The activation that follows it, at once or behind a normalization; empty where none is seen.
-        normalized: Whether a normalization lies between the two.
-        figures: See :class:`zoo.verdict.Figures`.
-        fresh: Those of the freshly initialized network; ``None`` where it could not be made.
-    """
-
-    layer: str
-    kind: str
-    activation: str
-    normalized: bool
-    figures: Figures
-    fresh: Figures | None
-
-    @property
-    def judged(self) -> Verdict:
-        """The verdict with its reason."""
-        return judge(self.figures)
-
-    @property
-    def verdict(self) -> str:
-        """``exploding``, ``dead``, ``saturated``, ``vanishing`` or ``healthy``."""
-        return self.judged.name
-
-    @property
-    def advice(self) -> str:
-        """What to do about it; empty for a healthy layer."""
-        return remedy(self.judged, self.activation, self.normalized, None if self.fresh is None else judge(self.fresh))
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What :func:`inspect` found; printed as a table.
-
-    Attributes:
-        network: The network's name.
-        rows: A row for each layer, bottom to top.
-        examples: How many examples were looked at.
-        loss: The loss whose gradients were measured, in words.
-        learning_rate: The rate of the step.
-        spread: Of what the lowest layers take, between examples.
-        seed: Sample, fresh weights and dropout follow from it.
-        notes: What the reader should know beside the figures.
-    """
-
-    network: str
-    rows: tuple[Row, ...]
-    examples: int
-    loss: str
-    learning_rate: float
-    spread: float
-    seed: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def worst(self) -> Row:
-        """The layer whose verdict comes nearest to the cause; of several, the lowest."""
-        return min(self.rows, key=lambda row: row.judged.rank)
-
-    @property
-    def verdict(self) -> str:
-        """The worst layer's verdict."""
-        return self.worst.verdict
-
-    @property
-    def summary(self) -> str:
-        """The verdict on the whole, with the advice, in one line."""
-        worst, count = self.worst, Counter(row.verdict for row in self.rows)
-        if worst.verdict == "healthy":
-            return f"healthy: {_layers(len(self.rows))}"
-        others = ", ".join(f"{n} {name}" for name, n in count.items() if name not in (worst.verdict, "healthy"))
-        where = f"{count[worst.verdict]} of {_layers(len(self.rows))}{f' ({others})' if others else ''}"
-        return f"{worst.verdict}: {where}; '{worst.layer}': {worst.judged.why}. {worst.advice}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON has it: ``None`` for what was not measured or is no number."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "notes")}
-        whole = {"verdict": self.verdict, "summary": self.summary, "notes": list(self.notes)}
-        return {**plain, "spread": _number(self.spread), **whole, "layers": [_row_dict(row) for row in self.rows]}
-
-    def __str__(self) -> str:
-        rate = f"step at {self.learning_rate:g}"
-        head = f"{self.network}: {self.examples} examples, input spread {_short(self.spread)}; {self.loss}; {rate}"
-        lines = [head, *self.notes, "", text_table(_HEADER, [_cells(row) for row in self.rows], right=range(2, 11))]
-        return "\n".join([*lines, "", self.summary])
 
 
 def inspect(
@@ -151,7 +58,8 @@ def inspect(
 
     Args:
         model: Any Keras model whose layers can be rebuilt from their configuration; or what :func:`zoo.load` takes.
-        x: The examples as the model takes them: an array, or a structure of arrays for several inputs.
+        x: The examples as the model takes them: an array, or a structure of arrays for several inputs. Or data with its
+            targets: a path, a built-in name or a data set, see :func:`zoo.open_data`.
         y: Their targets; left out, or where they do not fit the outputs, random targets stand in, and a note says so.
         loss: A Keras loss, its name or a function, or one for each output. By default that which the model was compiled
             with; for one that was not, cross-entropy or squared error, by outputs and targets.
@@ -179,27 +87,38 @@ def inspect(
         'vanishing'
     """
     _check_numbers(learning_rate, sample)
-    if not isinstance(model, keras.Model):
-        model = networks.load(model)
-    own = getattr(model, "loss", None) if y is not None and getattr(model, "compiled", False) else None
-    x, y = _sampled(x, y, sample, seed)
+    if isinstance(x, (str, os.PathLike, Dataset)):
+        if y is not None or loss is not None:
+            what = "Targets and loss were given beside data that is named."
+            raise DataError(what, fix="Give arrays: zoo.inspect(model, x, y); or leave both out.")
+        return inspect_subject(subject(model, x, sample=sample, seed=seed), learning_rate=learning_rate, seed=seed)
+    model = model if isinstance(model, keras.Model) else networks.load(model)
+    found = Subject(model.name, model, *_sampled(x, y, sample, seed))
+    return inspect_subject(found, loss=loss, learning_rate=learning_rate, seed=seed)
+
+
+def inspect_subject(found: Subject, *, loss: Any = None, learning_rate: float = 0.01, seed: int = 0) -> Inspection:
+    """What :func:`inspect` does once network and sample are there."""
+    _check_examples(found.x)
+    model = found.model
+    own = getattr(model, "loss", None) if found.y is not None and getattr(model, "compiled", False) else None
     graph = clone(model, _in_float32)
     fresh, notes = _fresh(graph, seed)
     now = opened(graph)
-    how = measured_loss(now, y, own if loss is None else loss, seed)
+    how = measured_loss(now, found.y, own if loss is None else loss, seed, found.why)
     text = how.text if loss is not None or own is None else "the loss that it was compiled with"
-    figures, spread = _figures(now, x, how, learning_rate, seed)
-    again = _figures(fresh, x, how, learning_rate, seed)[0] if fresh is not None else {}
-    rows = tuple(
-        Row(p.name, p.kind, p.curve.name if p.curve else "", p.normalized, figures[p.name], again.get(p.name))
-        for p in places(now)
-    )
+    figures, spread = _figures(now, found.x, how, learning_rate, seed)
+    again = _figures(fresh, found.x, how, learning_rate, seed)[0] if fresh is not None else {}
+    rows = tuple(_row(place, figures[place.name], again.get(place.name), spread) for place in places(now))
     if not any(row.figures.gradient for row in rows):
-        notes = (
-            *notes,
-            "no gradient reaches any layer: the loss is flat for every example, or does not depend on them",
-        )
-    return Inspection(model.name, rows, _count(x), text, learning_rate, spread, seed, notes)
+        notes = (*notes, "no gradient reaches the weights of any layer")
+    return Inspection(found.name, rows, _count(found.x), text, learning_rate, spread, seed, (*found.notes, *notes))
+
+
+def _row(place: Place, figures: Figures, fresh: Figures | None, spread: float) -> Row:
+    activation = place.curve.name if place.curve else ""
+    setting = Setting(activation, place.normalized, spread, None if fresh is None else judge(fresh))
+    return Row(place.name, place.kind, activation, figures, fresh, remedy(judge(figures), setting))
 
 
 def _check_numbers(learning_rate: float, sample: int) -> None:
@@ -220,6 +139,14 @@ def _sampled(x: Any, y: Any, sample: int, seed: int) -> tuple[Any, Any]:
         what = "The arrays hold different numbers of examples."
         raise DataError(what, received=", ".join(map(str, sorted(counts))))
     (count,) = counts
+    rows = sample_rows(count, sample, seed)
+    take = lambda array: array[rows]  # noqa: E731
+    return keras.tree.map_structure(take, x), None if y is None else keras.tree.map_structure(take, y)
+
+
+def _check_examples(x: Any) -> None:
+    """Refuses examples between which there is nothing to measure."""
+    count = _count(x)
     if count < 2:
         what = "Signals are measured between examples."
         raise DataError(what, expected="two examples or more", received=str(count))
@@ -227,13 +154,9 @@ def _sampled(x: Any, y: Any, sample: int, seed: int) -> tuple[Any, Any]:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             what = "The examples hold NaN or infinity, so every layer would."
             raise DataError(what, fix="Mend the data first.")
-    rows = np.sort(generator(seed, "sample").permutation(count)[:sample])
-    take = lambda array: array[rows]  # noqa: E731
-    x, y = keras.tree.map_structure(take, x), None if y is None else keras.tree.map_structure(take, y)
     if all(bool(np.all(array == array[:1])) for array in keras.tree.flatten(x)):
         what = "The examples are all the same: there is nothing to tell apart."
-        raise DataError(what, received=f"{len(rows)} copies of one example")
-    return x, y
+        raise DataError(what, received=f"{count} copies of one example")
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -328,54 +251,3 @@ def _batches(x: Any) -> Iterator[tuple[np.ndarray, Any]]:
     count = _count(x)
     for rows in np.array_split(np.arange(count), math.ceil(count / BATCH)):
         yield rows, keras.tree.map_structure(lambda array, rows=rows: as_input(array[rows]), x)
-
-
-_HEADER = (
-    *("layer", "activation", "mean", "std", "forward", "backward", "saturated", "dead", "gradient", "fresh", "step"),
-    "verdict",
-)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    f = row.figures
-    return (
-        row.layer,
-        row.activation,
-        *(_short(value) for value in (f.mean, f.std, f.forward, f.backward)),
-        *("" if share is None else f"{share:.0%}" for share in (f.saturated, f.dead)),
-        _short(f.gradient),
-        _short(row.fresh.gradient if row.fresh else None),
-        _short(f.step),
-        row.verdict,
-    )
-
-
-def _short(value: float | None) -> str:
-    """Two digits, as briefly as can be."""
-    if value is None:
-        return ""
-    if value == 0 or 0.001 <= abs(value) < 1000:
-        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
-    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-
-
-def _layers(count: int) -> str:
-    return f"{count} layer{'' if count == 1 else 's'}"
-
-
-def _number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _row_dict(row: Row) -> dict[str, Any]:
-    table = lambda figures: {f.name: _number(getattr(figures, f.name)) for f in fields(figures)}  # noqa: E731
-    return {
-        "layer": row.layer,
-        "kind": row.kind,
-        "activation": row.activation,
-        "verdict": row.verdict,
-        "why": row.judged.why,
-        "advice": row.advice,
-        **table(row.figures),
-        "fresh": None if row.fresh is None else table(row.fresh),
-    }

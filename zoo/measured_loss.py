@@ -57,7 +57,7 @@ class MeasuredLoss:
         return draw.standard_normal(shape).astype("float32")
 
 
-def measured_loss(graph: keras.Model, y: Any, loss: Any, seed: int) -> MeasuredLoss:
+def measured_loss(graph: keras.Model, y: Any, loss: Any, seed: int, why: str) -> MeasuredLoss:
     """Chooses the loss.
 
     Args:
@@ -66,6 +66,7 @@ def measured_loss(graph: keras.Model, y: Any, loss: Any, seed: int) -> MeasuredL
         loss: The user's own: a Keras loss, its name, a function ``(y, outputs)``, or one for each output in any
             structure; ``None`` to choose by outputs and targets.
         seed: Of the stand-in's targets.
+        why: Why there are no targets, where there are none.
 
     Raises:
         DataError: if there is a loss without targets, or not one for each output.
@@ -76,7 +77,7 @@ def measured_loss(graph: keras.Model, y: Any, loss: Any, seed: int) -> MeasuredL
         if loss is not None:
             what = "A loss was given without targets."
             raise DataError(what, fix="Give y too, or leave the loss out.")
-        return _stand_in(forms, "there are no targets", seed)
+        return _stand_in(forms, why, seed)
     targets = [np.asarray(array) for array in keras.tree.flatten(y)]
     if loss is not None:
         own = keras.tree.flatten(loss)

@@ -1,94 +1,123 @@
 """What to do about a layer that is not well: the fix, and the call or option that applies it. Pure."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from .verdict import Verdict
 
-_STEEP = "zoo.layers.for_activation('{activation}')"
-_FROM_SCRATCH = "zoo finetune MODEL DATA --from-scratch"
+#: Above this spread an input is raw, such as pixels from 0 to 255.
+RAW = 10.0
+
+_SCALE = (
+    "Scale the input, which spreads {spread:.0f}, to about 1: keras.layers.Rescaling or Normalization as the lowest "
+    "layer (zoo.insert_layer). "
+)
+_CALMER = "train again at a lower --learning-rate, with --global-clipnorm 1"
+_SLOPE = "an activation that has a slope below zero ('elu', 'leaky_relu')"
 
 
-def remedy(judged: Verdict, activation: str, normalized: bool, fresh: Verdict | None) -> str:
+@dataclass(frozen=True)
+class Setting:
+    """What a remedy depends on beside the verdict.
+
+    Attributes:
+        activation: The activation that follows the layer; empty for none.
+        normalized: Whether a normalization lies between the two.
+        spread: The input's, between examples.
+        fresh: The verdict on the same layer, freshly initialized; ``None`` if that is not known.
+    """
+
+    activation: str = ""
+    normalized: bool = False
+    spread: float = 1.0
+    fresh: Verdict | None = None
+
+
+def remedy(judged: Verdict, setting: Setting) -> str:
     """Advice on one layer.
 
     Whether a freshly initialized layer suffers from the same decides where the fault lies: in how the network is built
     and initialized, or in the weights that it has now.
 
     Args:
-        judged: Its verdict.
-        activation: The activation that follows it; empty for none.
-        normalized: Whether a normalization lies between the two.
-        fresh: The verdict on the same layer, freshly initialized; ``None`` if that is not known.
+        judged: The layer's verdict.
+        setting: What else it depends on.
 
     Returns:
-        A sentence or two; empty for a healthy layer.
+        A sentence or a few; empty for a healthy layer.
 
     Example:
         >>> from zoo.verdict import Figures, judge
-        >>> dead = judge(Figures(dead=0.9))
-        >>> remedy(dead, "relu", False, None)[:46]
-        'Use an activation that has a slope below zero:'
+        >>> print(remedy(judge(Figures(dead=0.9)), Setting("relu", fresh=judge(Figures()))))
+        A fresh network does not have it. Train again at a lower --learning-rate, with --global-clipnorm 1, or use an
+        activation that has a slope below zero ('elu', 'leaky_relu').
     """
     if judged.name == "healthy":
         return ""
-    built = fresh is not None and fresh.name == judged.name
-    learned = fresh is not None and fresh.name == "healthy"
-    since = "A fresh network has it too. " if built else "A fresh network does not have it. " if learned else ""
-    if judged.rank in _UNSTABLE:
-        return since + _UNSTABLE[judged.rank]
-    return since + {"exploding": _exploding, "dead": _dead, "saturated": _saturated, "vanishing": _vanishing}[
-        judged.name
-    ](activation or "relu", normalized, learned)
+    learned = setting.fresh is not None and setting.fresh.name == "healthy"
+    raw = setting.spread > RAW and judged.rank in (3, 5, 8)
+    return (
+        _origin(judged, setting.fresh)
+        + (_SCALE.format(spread=setting.spread) if raw else "")
+        + _fix(judged, setting, learned)
+    )
 
 
-_NOT_NUMBERS = (
-    "Start again from weights that are numbers, at a lower --learning-rate, or clip the gradients: --global-clipnorm 1."
-)
-#: By rank: what does not depend on the activation.
-_UNSTABLE = {
-    **dict.fromkeys((0, 1, 2), _NOT_NUMBERS),
-    8: "Lower the rate (--learning-rate), or clip the gradients: --global-clipnorm 1.",
-}
+def _origin(judged: Verdict, fresh: Verdict | None) -> str:
+    if fresh is not None and fresh.name == judged.name:
+        return "A fresh network has it too. "
+    return "A fresh network does not have it. " if fresh is not None and fresh.name == "healthy" else ""
 
 
-def _exploding(activation: str, normalized: bool, learned: bool) -> str:
+def _fix(judged: Verdict, setting: Setting, learned: bool) -> str:
+    if judged.rank in (0, 1, 2):
+        return _first(f"start again from weights that are numbers; then {_CALMER}.")
+    if judged.rank == 8:
+        return "Lower the rate (--learning-rate), or clip the gradients: --global-clipnorm 1."
+    fixes: dict[str, Callable[[Setting, bool], str]] = {
+        "exploding": _exploding,
+        "dead": _dead,
+        "saturated": _saturated,
+        "vanishing": _vanishing,
+    }
+    return _first(fixes[judged.name](setting, learned))
+
+
+def _exploding(setting: Setting, learned: bool) -> str:
+    return f"{_CALMER} or --weight-decay 0.0001." if learned else f"{_start(setting)}."
+
+
+def _dead(setting: Setting, learned: bool) -> str:
+    if learned:
+        return f"{_CALMER}, or use {_SLOPE}."
+    return f"use {_SLOPE}, and let biases start at 0."
+
+
+def _saturated(setting: Setting, learned: bool) -> str:
+    if learned:
+        return f"{_CALMER} or --weight-decay 0.0001."
+    return f"{_start(setting)}; or use an activation that does not saturate ('elu')."
+
+
+def _vanishing(setting: Setting, learned: bool) -> str:
     if learned:
         return (
-            "Its weights have grown: train again with a lower --learning-rate, --global-clipnorm 1 or --weight-decay."
+            "bring its weights, or those of a layer near it, back to their size: zoo.lsuv(model, x); or train fresh "
+            "ones: --from-scratch."
         )
-    return f"Initialize by the activation: {_initializer(activation)}{_or_normalize(normalized)}."
+    if setting.activation in ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign"):
+        return f"use 'elu' or 'selu' instead of '{setting.activation}'; or {_start(setting)}."
+    return f"{_start(setting)}."
 
 
-def _dead(activation: str, normalized: bool, learned: bool) -> str:
-    advice = (
-        "Use an activation that has a slope below zero: zoo.replace_layer(model, NAME, keras.layers.ELU()), or "
-        "activation = 'elu' in [model.args]"
+def _start(setting: Setting) -> str:
+    """How to begin with signals that neither grow nor shrink."""
+    how = (
+        f"give each layer kernel_initializer=zoo.layers.for_activation('{setting.activation or 'linear'}'), or scale "
+        "what it has: zoo.lsuv(model, x)"
     )
-    if learned:
-        return f"{advice}; and train it again with a lower --learning-rate."
-    return f"{advice}; let biases start at 0."
+    return how if setting.normalized else f"{how}; or put keras.layers.BatchNormalization() before each activation"
 
 
-def _saturated(activation: str, normalized: bool, learned: bool) -> str:
-    scale = "Scale the input to about -1 to 1 (keras.layers.Rescaling or Normalization as the lowest layer)"
-    if learned:
-        return f"{scale} if it is not, and train again with a lower --learning-rate or --weight-decay."
-    return f"{scale} if it is not; initialize by the activation: {_initializer(activation)}{_or_normalize(normalized)}."
-
-
-def _vanishing(activation: str, normalized: bool, learned: bool) -> str:
-    if learned:
-        return "Its weights, or those of a layer near it, are far smaller than fresh ones: train them anew."
-    gentle = (
-        "" if activation not in ("sigmoid", "tanh", "hard_sigmoid", "softsign") else "use 'elu' or 'selu' instead of "
-    )
-    start = f"{gentle}{f'{chr(39)}{activation}{chr(39)}, and ' if gentle else ''}"
-    how = _initializer("elu" if gentle else activation)
-    text = f"{start}initialize by the activation: {how}{_or_normalize(normalized)}."
+def _first(text: str) -> str:
     return text[0].upper() + text[1:]
-
-
-def _initializer(activation: str) -> str:
-    return f"kernel_initializer = zoo.layers.for_activation('{activation}')"
-
-
-def _or_normalize(normalized: bool) -> str:
-    return "" if normalized else "; or normalize in front of each activation: batch_norm = true in [model.args]"

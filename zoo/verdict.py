@@ -134,4 +134,18 @@ def _judge_signals(f: Figures, sizes: list[float]) -> Verdict:
 
 
 def _times(factor: float) -> str:
-    return f"{factor:.1e} times" if math.isfinite(factor) else "infinitely many times"
+    return f"{short(factor)} times" if math.isfinite(factor) else "infinitely many times"
+
+
+def short(value: float | None) -> str:
+    """Two digits, or one where a power of ten has to be said; nothing for ``None``.
+
+    Example:
+        >>> [short(value) for value in (0.12345, 0.00212, 3.2e-8, 123.4, 4e10, None)]
+        ['0.12', '0.0021', '3e-8', '123', '4e10', '']
+    """
+    if value is None:
+        return ""
+    if value == 0 or 0.001 <= abs(value) < 1000:
+        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")

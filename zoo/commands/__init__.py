@@ -17,6 +17,7 @@ VERBS = {
     "finetune": "Fine-tune a network on your data.",
     "evaluate": "Measure a run's result on data.",
     "predict": "Say what new examples are.",
+    "inspect": "See where a network's signals vanish, explode or die.",
 }
 
 
