@@ -88,11 +88,11 @@ def max_norm(limit: float, layer: str | keras.layers.Layer, argument: str | None
         raise RecipeError(what, fix=close_matches(name, [*_KINDS, "EinsumDense"]))
     if argument is None and len(axes) == 1:
         argument = next(iter(axes))
-    if argument not in axes:
+    if argument is None or argument not in axes:
         what = "Max-norm must know which of the layer's constraints is meant."
         raise RecipeError(what, expected=" | ".join(axes), received=repr(argument))
-    value: Any = float(limit)  # Keras annotates a whole number, and takes any
-    return keras.constraints.MaxNorm(value, axis=axes[argument])
+    arguments: dict[str, Any] = {"max_value": float(limit), "axis": axes[argument]}  # Keras annotates single integers
+    return keras.constraints.MaxNorm(**arguments)
 
 
 def norm_axes(layer: str | keras.layers.Layer) -> Axes | None:

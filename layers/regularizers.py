@@ -42,7 +42,7 @@ class L2SP(keras.regularizers.Regularizer):
         self.dtype = keras.backend.standardize_dtype(dtype)
         # A tensor, not an array: a compiled step refers to it, where an array would be copied into its graph.
         values = keras.ops.convert_to_numpy(start) if hasattr(start, "dtype") else start
-        self.start = keras.ops.convert_to_tensor(np.asarray(values, dtype=self.dtype))
+        self.start: Any = keras.ops.convert_to_tensor(np.asarray(values, dtype=self.dtype))
 
     def __call__(self, x: Any) -> Any:
         """The penalty of a weight, one number."""
@@ -56,7 +56,7 @@ class L2SP(keras.regularizers.Regularizer):
 
     def get_config(self) -> dict[str, Any]:
         """The configuration: every number of the start is in it."""
-        start = keras.ops.convert_to_numpy(self.start)
+        start: Any = keras.ops.convert_to_numpy(self.start)
         return {"strength": self.strength, "start": start.tolist(), "dtype": self.dtype}
 
 

@@ -58,7 +58,8 @@ class StochasticDepth(keras.layers.Layer):
         """Keeps or drops each example's branch."""
         if not training or not self.rate:
             return inputs
-        shape = (keras.ops.shape(inputs)[0], *[1] * (len(inputs.shape) - 1))
+        ops: Any = keras.ops
+        shape = (ops.shape(inputs)[0], *[1] * (len(inputs.shape) - 1))
         return keras.random.dropout(inputs, self.rate, noise_shape=shape, seed=self.seed_generator)
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -80,14 +80,15 @@ class WeightAveraging(keras.callbacks.Callback):
         if self._first >= self._epochs:
             what = f"Weight averaging would start in epoch {self._first + 1}, and training has {self._epochs}."
             raise RecipeError(what, fix="Give `start` as a share, such as 0.75.")
-        if _averages(self.model.optimizer):
+        model: Any = self.model
+        if _averages(model.optimizer):
             what = "The optimizer keeps an average of the weights itself, and ends training with it."
             raise RecipeError(what, fix="Leave WeightAveraging out, or the optimizer's average (use_ema=False).")
-        self._norms = live_batch_norms(self.model)
+        self._norms = live_batch_norms(model)
         if self._norms and self.x is None:
             what = f"Averaged weights need new batch-norm statistics, of {len(self._norms)} layers here."
             raise RecipeError(what, fix="Give the training inputs: WeightAveraging(..., x=x_train).")
-        self._weights = list(self.model.trainable_variables)
+        self._weights = list(model.trainable_variables)
         self._sums = [np.zeros(v.shape) for v in self._weights]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -115,7 +116,7 @@ class WeightAveraging(keras.callbacks.Callback):
         for variable, total in zip(self._weights, self._sums, strict=True):
             variable.assign((total / self.averaged).astype("float32" if variable.dtype != "float64" else "float64"))
         if self._norms:
-            _adapt(self.model, self._norms, self.x)
+            _adapt(self.model, self._norms, self.x)  # pyright: ignore[reportArgumentType]
         del self._weights, self._sums
 
     def _add(self) -> None:
