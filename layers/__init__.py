@@ -4,16 +4,17 @@
 normalization that nothing moves; ``Masked`` puts a mask back on its tensor; ``activation`` makes any by name, ``RReLU``
 among them, and ``check_selu`` says whether a stack suits SELU; ``optimizer`` makes any of Keras's by name, with a rate
 for each variable (``by_variable``) and a momentum that changes (``with_momentum``); ``schedule`` makes any schedule by
-name, ``PowerDecay``, ``WarmUp`` and ``OneCycle`` among them; ``augmentation`` has the named presets, ``mixing`` MixUp
-and CutMix; ``for_activation`` is the initializer that suits an activation, ``chapter_table`` the chapter's. ``L2SP``
-pulls weights to where they started, ``max_norm`` limits their norm along the axes of each kind of layer,
-``StochasticDepth`` leaves residual branches out.
+name, ``PowerDecay``, ``WarmUp`` and ``OneCycle`` among them; ``FtrlFromWeights`` is FTRL that keeps what it starts
+from; ``augmentation`` has the named presets, ``mixing`` MixUp and CutMix; ``for_activation`` is the initializer that
+suits an activation, ``chapter_table`` the chapter's. ``L2SP`` pulls weights to where they started, ``max_norm`` limits
+their norm along the axes of each kind of layer, ``StochasticDepth`` leaves residual branches out.
 """
 
 from .activations import activation
 from .augmentation import PRESETS, VECTOR_PRESETS, augmentation, split_spec
 from .batch_norm import FrozenBatchNorm
 from .by_variable import by_variable
+from .ftrl import FtrlFromWeights
 from .inference import Inference
 from .initializers import chapter_table, for_activation
 from .masked import Masked
@@ -38,6 +39,7 @@ __all__ = [
     "FeatureDropout",
     "FeatureNoise",
     "FrozenBatchNorm",
+    "FtrlFromWeights",
     "Inference",
     "Masked",
     "Mix",

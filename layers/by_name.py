@@ -27,6 +27,11 @@ def classes(namespace: Any, base: type) -> dict[str, type]:
     return {name: c for name, c in found.items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
 
 
+def keras_name(made: type) -> str:
+    """What Keras calls a class, or the one that it derives from, in lower case."""
+    return next(c.__name__ for c in made.__mro__ if c.__module__.startswith("keras.")).lower()
+
+
 def parameters(made: type) -> list[str]:
     """The names of a class's arguments."""
     return [p for p in inspect.signature(made.__init__).parameters if p not in ("self", "kwargs")]

@@ -8,6 +8,8 @@ import keras
 
 from zoo.errors import PlanError, RecipeError
 
+from .by_name import keras_name
+
 
 class _ByVariable:
     """What every optimizer with a multiplier for each variable has."""
@@ -130,8 +132,7 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
         return plain
     made = scaling(type(plain))  # pyright: ignore[reportArgumentType]
     if made is None:
-        name = type(plain).__name__.lower()
-        what = f"The optimizer '{name}' cannot learn at rates by block: its step does not scale with its rate."
+        what = f"The optimizer '{keras_name(type(plain))}' cannot learn at rates by block: its step does not scale with its rate."
         raise RecipeError(what, fix="Use another, such as adam, or one rate for all.")
     config = {**plain.get_config(), "multipliers": list(multipliers)}
     return made.from_config(config)  # type: ignore[attr-defined]

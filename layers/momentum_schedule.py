@@ -9,6 +9,8 @@ import keras
 
 from zoo.errors import RecipeError
 
+from .by_name import keras_name
+
 ops: Any = keras.ops
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 
@@ -175,7 +177,7 @@ def with_momentum(plain: keras.optimizers.Optimizer, schedule: Schedule) -> kera
         array([-4.25], dtype=float32)
     """
     if momentum_argument(type(plain)) is None:  # pyright: ignore[reportArgumentType]
-        what = f"The optimizer '{type(plain).__name__.lower()}' has no momentum that a schedule can change."
+        what = f"The optimizer '{keras_name(type(plain))}' has no momentum that a schedule can change."
         takers = ", ".join(sorted(one.__name__.lower() for one in _HOW))
         raise RecipeError(what, expected=takers)
     if not 0 <= (first := float(schedule(0))) < 1:

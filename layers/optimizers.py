@@ -10,6 +10,7 @@ from zoo.errors import RecipeError, close_matches
 
 from .by_name import classes, make, parameters
 from .by_variable import scaling
+from .ftrl import FtrlFromWeights
 from .momentum_schedule import momentum_argument, scheduling, with_momentum
 from .one_cycle import OneCycle
 from .schedules import Schedule, schedule
@@ -17,10 +18,14 @@ from .schedules import Schedule, schedule
 
 @cache
 def names() -> dict[str, type]:
-    """Keras's optimizers by name, lower case: ``sgd``, ``adam``, ``rmsprop``, ..."""
+    """Keras's optimizers by name, lower case: ``sgd``, ``adam``, ``rmsprop``, ...
+
+    ``ftrl`` is Keras's but for its start: it keeps the weights that are there (``FtrlFromWeights``).
+    """
     left_out = ("lossscaleoptimizer", "multioptimizer")
     found = classes(keras.optimizers, keras.optimizers.Optimizer)
-    return {name.lower(): c for name, c in found.items() if name.lower() not in left_out}
+    kept = {name.lower(): c for name, c in found.items() if name.lower() not in left_out}
+    return {**kept, "ftrl": FtrlFromWeights}
 
 
 def optimizer(name: str, *, steps: int | None = None, **arguments: Any) -> keras.optimizers.Optimizer:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .recipe import Recipe, read_recipe
     from .restoring import Restored, load_weights
     from .run import Run
+    from .sparse import Zeros, zero_tiny_weights
     from .starting_point import l2_sp
     from .surgery import drop_above, replace_top, split
     from .tracing import trace
@@ -61,6 +62,7 @@ _HOME = {
     "SurgeryError": "errors",
     "WeightAveraging": "weight_averaging",
     "WeightsError": "errors",
+    "Zeros": "sparse",
     "ZooError": "errors",
     "adapt_batch_norm": "batch_norms",
     "blocks": "block",
@@ -85,6 +87,7 @@ _HOME = {
     "replace_top": "surgery",
     "split": "surgery",
     "trace": "tracing",
+    "zero_tiny_weights": "sparse",
 }
 
 __all__ = [
@@ -108,6 +111,7 @@ __all__ = [
     "SurgeryError",
     "WeightAveraging",
     "WeightsError",
+    "Zeros",
     "ZooError",
     "adapt_batch_norm",
     "blocks",
@@ -132,6 +136,7 @@ __all__ = [
     "replace_top",
     "split",
     "trace",
+    "zero_tiny_weights",
 ]
 
 __version__ = "0.1.0"
