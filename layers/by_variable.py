@@ -132,7 +132,8 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
         return plain
     made = scaling(type(plain))  # pyright: ignore[reportArgumentType]
     if made is None:
-        what = f"The optimizer '{keras_name(type(plain))}' cannot learn at rates by block: its step does not scale with its rate."
+        name = keras_name(type(plain))
+        what = f"The optimizer '{name}' cannot learn at rates by block: its step does not scale with its rate."
         raise RecipeError(what, fix="Use another, such as adam, or one rate for all.")
     config = {**plain.get_config(), "multipliers": list(multipliers)}
     return made.from_config(config)  # type: ignore[attr-defined]
