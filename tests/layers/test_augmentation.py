@@ -1,5 +1,7 @@
 """Presets and lists of random layers, for images and for vectors."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -177,3 +179,43 @@ def test_saved_layers_draw_the_same(made, tmp_path):
 def test_wrong_moments_are_refused():
     with pytest.raises(RecipeError, match=r"`spread`\. Expected one finite number for each feature; received \(1, 2\)"):
         FeatureNoise(0.1, spread=[[1.0, 2.0]])  # pyright: ignore[reportArgumentType]
+
+
+def columns_of(section: str) -> list[list[str]]:
+    """The cells of the first table of a section of the page."""
+    text = (Path(__file__).parents[2] / "docs" / "augmentation.md").read_text(encoding="utf-8")
+    lines = text.split(f"\n## {section}\n")[1].split("\n## ")[0].splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows if "---" not in row]
+
+
+def test_the_page_lists_the_presets_for_images_as_they_are():
+    head, *rows = columns_of("Presets for images")
+    told: dict[str, list[dict[str, object]]] = {"none": []}
+    for column, preset in enumerate(head[2:], 2):
+        tables: dict[str, dict[str, object]] = {}
+        layer = ""
+        for row in rows:
+            layer = row[0] or layer
+            value = tuple(float(part) for part in row[column].split(" to ")) if row[column] else ()
+            for argument in row[1].split(", ") if value else ():
+                tables.setdefault(layer, {"name": layer})[argument] = value[0] if len(value) == 1 else value
+        told[preset] = list(tables.values())
+    black = ("fill_mode", "fill_value")
+    assert told == {
+        name: [{k: v for k, v in table.items() if k not in black} for table in tables]
+        for name, tables in PRESETS.items()
+    }
+    fills = {
+        (t["name"], t.get("fill_mode"), t["fill_value"]) for ts in PRESETS.values() for t in ts if "fill_value" in t
+    }
+    moving = ("RandomTranslation", "RandomRotation", "RandomZoom", "RandomShear")
+    assert fills == {*((name, "constant", 0.0) for name in moving), ("RandomErasing", None, 0.0)}
+
+
+def test_the_page_lists_the_presets_for_vectors_as_they_are():
+    told: dict[str, tuple[dict[str, object], ...]] = {"none": ()}
+    for preset, what in columns_of("Vectors")[1:]:
+        layer, argument, value = what.replace(",", "").split()
+        told[preset] = ({"name": layer, argument: float(value)},)
+    assert told == VECTOR_PRESETS
