@@ -69,11 +69,11 @@ def check_selu(stack: keras.Model | Iterable[keras.layers.Layer]) -> list[str]:
 
     Example:
         >>> import keras
-        >>> stack = [keras.layers.Dense(8, name="low"), keras.layers.Activation("selu"), keras.layers.Dropout(0.1)]
-        >>> for sentence in check_selu(stack):
+        >>> low, drop = keras.layers.Dense(8, activation="selu", name="low"), keras.layers.Dropout(0.1, name="drop")
+        >>> for sentence in check_selu([low, drop]):
         ...     print(sentence)
         low: its kernel starts from GlorotUniform; SELU needs variance 1 / fan-in: lecun_normal.
-        dropout: Dropout shifts mean and variance above SELU; use keras.layers.AlphaDropout.
+        drop: Dropout shifts mean and variance above SELU; use keras.layers.AlphaDropout.
     """
     found = list(stack.layers if isinstance(stack, keras.Model) else stack)
     said = []
