@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,7 +10,7 @@ from .text_table import text_table
 from .verdict import Figures, Verdict, judge, short
 
 #: How many characters of a layer's name the table shows.
-_NAME = 28
+_NAME = 20
 #: Weights that differ from fresh ones by more than this factor are named.
 _SHIFTED = 5.0
 
@@ -115,14 +116,21 @@ class Inspection:
     def __str__(self) -> str:
         rate = f"step at {self.learning_rate:g}"
         head = f"{self.network}: {self.examples} examples, input spread {short(self.spread)}; {self.loss}; {rate}"
-        table = text_table(_HEADER, [_cells(row) for row in self.rows], right=range(2, 11))
-        return "\n".join([head, *self.notes, "", table, "", self.summary])
+        return "\n".join([head, *self.notes, "", _table(self.rows), "", self.summary])
 
 
 _HEADER = (
-    *("layer", "activation", "mean", "std", "forward", "backward", "saturated", "dead", "gradient", "fresh", "step"),
+    *("layer", "activation", "mean", "std", "forward", "backward", "sat.", "dead", "gradient", "fresh", "step"),
     "verdict",
 )
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """The rows as text, without columns in which there is nothing."""
+    cells = [_cells(row) for row in rows]
+    kept = [i for i in range(len(_HEADER)) if any(line[i] for line in cells)]
+    right = [kept.index(i) for i in kept if 2 <= i < len(_HEADER) - 1]
+    return text_table([_HEADER[i] for i in kept], [[line[i] for i in kept] for line in cells], right)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
