@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .evaluation import Prediction, evaluate, predict
     from .finetuning import finetune
     from .folding import fold_batch_norm, foldable
+    from .guideline import guidelines
     from .inspection import Inspection, inspect
     from .network import load
     from .norm_limits import limit_norms
@@ -73,6 +74,7 @@ _HOME = {
     "foldable": "folding",
     "freeze": "plan",
     "freeze_batch_norm": "batch_norms",
+    "guidelines": "guideline",
     "insert_layer": "editing",
     "inspect": "inspection",
     "l2_sp": "starting_point",
@@ -122,6 +124,7 @@ __all__ = [
     "foldable",
     "freeze",
     "freeze_batch_norm",
+    "guidelines",
     "insert_layer",
     "inspect",
     "l2_sp",
