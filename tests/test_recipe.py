@@ -143,7 +143,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("data.limit_per_class", 0, "1 or more; received 0"),
         ("data.batch_size", 0, "1 or more; received 0"),
         ("data.augment", "ligth", "Did you mean 'light'?"),
-        ("data.augment", [{"factor": 0.1}], "a list of Keras layers"),
+        ("data.augment", [{"factor": 0.1}], "a list of layers"),
         ("data.class_weights", "balance", "none | balanced, or a table"),
         (
             "data.class_weights",

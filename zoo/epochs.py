@@ -7,6 +7,7 @@ a pure function of seed, stage, epoch and step: before each step the state of ev
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ import numpy as np
 
 from . import engine
 from .errors import ZooError
+from .layers.mixing import Mixing, mixing
 from .progress import Progress
 from .recipe_stage import StagePart
 from .seeds import derive, generator
@@ -34,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Job:
-    """What stays the same over the stages of a run."""
+    """What stays the same over the stages of a run; ``moments`` are mean and spread of each number of vectors."""
 
     train: Side
     val: Side
@@ -43,6 +45,8 @@ class Job:
     loss: Any
     metrics: Callable[[], list[Any]]
     augment: str | tuple[Mapping[str, Any], ...] = "none"
+    kind: str = "image"
+    moments: tuple[np.ndarray, np.ndarray] | None = None
     precision: str = "float32"
     callbacks: Sequence[keras.callbacks.Callback] = ()
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
@@ -51,6 +55,11 @@ class Job:
     def steps(self) -> int:
         """The steps of an epoch."""
         return -(-len(self.train) // self.batch_size)
+
+    @cached_property
+    def mixing(self) -> Mixing | None:
+        """What mixes the examples of a batch with their targets, if anything does."""
+        return mixing(self.augment, self.kind) if self.augment != "none" else None
 
 
 def diverged(stage: StagePart, how: str) -> ZooError:
@@ -149,8 +158,12 @@ def _train_epoch(
         for name, state in states.items():
             state.assign(np.array([derive(job.seed, "draw", stage, epoch, step, name), 0]))
         weights = None if train.weights is None else train.weights[indices]
-        x = engine.as_input(train.read(indices))
-        logs = model.train_on_batch(x, train.targets[indices], sample_weight=weights, return_dict=True)
+        x, targets = engine.as_input(train.read(indices)), train.targets[indices]
+        if job.mixing is not None:
+            mix = job.mixing.draw(len(indices), x.shape[1:], derive(job.seed, "mix", stage, epoch, step))
+            targets, weights = mix.targets(targets, weights)
+            x = model.to_be_mixed(x, mix)
+        logs = model.train_on_batch(x, targets, sample_weight=weights, return_dict=True)
         _add(total, logs, len(indices))
         callbacks.on_train_batch_end(step, logs)
     return {key: value / len(train) for key, value in total.items()}

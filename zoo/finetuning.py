@@ -182,10 +182,20 @@ def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], prog
         loss=goal.loss,
         metrics=goal.metrics,
         augment=recipe.data.augment,
+        kind=ready.data.kind,
+        moments=_moments(ready),
         precision=recipe.compute.precision,
         callbacks=callbacks,
         progress=progress,
     )
+
+
+def _moments(ready: Preparation) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean and spread of each number over the training side, where vectors are augmented in these units."""
+    if ready.data.kind != "vector" or ready.recipe.data.augment == "none":
+        return None
+    x = ready.data.batch(ready.split.train, ready.form).astype("float64")
+    return x.mean(axis=0), x.std(axis=0)
 
 
 def _stage_line(result: StageResult) -> str:

@@ -15,7 +15,7 @@ from .errors import RecipeError, SurgeryError
 from .flattening import flat
 from .graph import operations
 from .input_form import InputForm
-from .layers import augmentation, optimizer
+from .layers import augmentation, mixing, optimizer
 from .objective import Objective, example_weights, objective
 from .options import Options, with_options
 from .plan import Plan
@@ -230,10 +230,9 @@ def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
             raise RecipeError(
                 what, received=f"from_scratch with l2_sp in the stage '{stage.name}'", fix="Leave one out."
             )
-    augmentation(recipe.data.augment)
-    if recipe.data.augment != "none" and data.kind != "image":
-        what = "Augmentation needs images."
-        raise RecipeError(what, expected='augment = "none"', received=f"{recipe.data.augment!r} on {data.kind}")
+    augmentation(recipe.data.augment, data.kind)
+    if recipe.data.augment != "none":
+        mixing(recipe.data.augment, data.kind)
     example_weights(data.target, sides.train, recipe.data.class_weights)
 
 

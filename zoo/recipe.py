@@ -13,7 +13,8 @@ from .errors import RecipeError, close_matches
 from .recipe_stage import StagePart, are_weights, read_stage
 from .strict_toml import Table
 
-AUGMENTATIONS = ("none", "light", "standard", "strong")
+#: Presets for images, for both kinds (`none`, `mixup`), and for vectors (the last two).
+AUGMENTATIONS = ("none", "light", "standard", "strong", "cutmix", "mixup", "noise", "feature_dropout")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ENGINES = ("auto", "keras")
 TARGETS = ("auto", "classes", "labels", "numbers")
@@ -207,7 +208,7 @@ def _read_augment(table: Table) -> str | tuple[dict[str, Any], ...]:
     if isinstance(value, list) and all(isinstance(v, dict) and isinstance(v.get("name"), str) for v in value):
         return tuple(value)
     if value not in AUGMENTATIONS:
-        expected = f'{" | ".join(AUGMENTATIONS)}, or a list of Keras layers: [{{ name = "RandomFlip", ... }}]'
+        expected = f'{" | ".join(AUGMENTATIONS)}, or a list of layers: [{{ name = "RandomFlip", ... }}]'
         table.fail("augment", expected, value, close_matches(str(value), AUGMENTATIONS))
     return str(value)
 

@@ -8,6 +8,7 @@ from .boundary import Boundary, augmenting, cut_head
 from .enforcement import held_in_inference
 from .graph import Runner, is_seed_state
 from .layers import Inference
+from .layers.mixing import Mix, mixed
 from .plan import Plan
 
 
@@ -23,24 +24,41 @@ class StageNetwork(keras.Model):
         head: What lies above it.
         precision: The dtype policy; ``mixed_float16`` has the optimizer scale the loss.
         network: The whole network that trunk and head were cut from.
+        mixes: Whether batches come as :meth:`to_be_mixed` gives them while training.
     """
 
     def __init__(
-        self, augment: list[Any], trunk: keras.Model | None, head: keras.Model, precision: str, network: Any = None
+        self,
+        augment: list[Any],
+        trunk: keras.Model | None,
+        head: keras.Model,
+        precision: str,
+        network: Any = None,
+        *,
+        mixes: bool = False,
     ):
         super().__init__(dtype=precision, autocast=False)  # raw inputs keep their 32 bits
         self.augment, self.trunk, self.head = augment, trunk, head
+        self._mixes = mixes
         self._whole = (lambda: network) if network is not None else None  # not tracked: its layers are here already
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Calls one after the other."""
-        x = inputs
+        mixing = self._mixes and training
+        x, *mix = inputs if mixing else (inputs,)
         for layer in self.augment:
             x = layer(x, training=training)
+        if mixing:
+            x = mixed(x, *mix)  # after the layers: they would move what the targets count
         if self.trunk is not None:
             x = self.trunk(x, training=False)
         return self.head(x, training=training)
+
+    @staticmethod
+    def to_be_mixed(x: Any, mix: Mix) -> tuple[Any, Any, Any]:
+        """A batch together with how its examples are mixed."""
+        return x, mix.partner.astype("int32"), mix.keep
 
     @property
     def network(self) -> keras.Model | None:

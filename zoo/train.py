@@ -146,12 +146,11 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
     """The network that a stage trains, and its sides: on features where nothing below the boundary is random."""
     edge = edge_of(plan, graph)
     head = held_head(graph, edge, plan)
-    layers = augmentation(job.augment)
-    if not edge.below:
-        return StageNetwork(layers, None, head, job.precision, graph), job.train, job.val
-    trunk = cut_trunk(graph, edge)
-    if layers:
-        return StageNetwork(layers, trunk, head, job.precision, graph), job.train, job.val
+    layers = augmentation(job.augment, job.kind, moments=job.moments)
+    mixes = job.mixing is not None
+    trunk = cut_trunk(graph, edge) if edge.below else None
+    if trunk is None or layers or mixes:
+        return StageNetwork(layers, trunk, head, job.precision, graph, mixes=mixes), job.train, job.val
     features = store.get(trunk, edge, job)
     sides = [
         Side(engine.rows_of(features[name]), side.targets, side.weights) if name in features else side

@@ -32,7 +32,9 @@ _data = _group(
     click.option("--limit-per-class", type=int, metavar="N", help="Use N labels a class, validation included."),
     click.option("--batch-size", type=int, help="Examples a step.  [default: 32]"),
     click.option(
-        "--augment", type=click.Choice(AUGMENTATIONS), help="Random changes of the training images.  [default: none]"
+        "--augment",
+        type=click.Choice(AUGMENTATIONS),
+        help="Random changes of the training examples; noise and feature_dropout are for vectors.  [default: none]",
     ),
     click.option(
         "--class-weights", type=click.Choice(("none", "balanced")), help="Weigh rare classes more.  [default: none]"
