@@ -129,8 +129,10 @@ def test_an_activation_in_a_layer_of_its_own_counts_and_its_slope():
 
 def test_the_scale_does_not_matter_before_normalization_nor_in_frozen_layers_nor_at_the_output():
     glorot = dense("low", activation=None, kernel_initializer="glorot_uniform", use_bias=False)
-    assert found(stack(glorot, layers.BatchNormalization(), layers.ReLU(), top(kernel_initializer="he_normal"))) == []
-    frozen = dense("low", activation="relu", kernel_initializer="glorot_uniform")
+    wide = keras.initializers.RandomNormal(stddev=5.0)
+    assert found(stack(glorot, layers.BatchNormalization(), layers.ReLU(), top(kernel_initializer=wide))) == []
+    frozen = dense("low", activation="relu", kernel_initializer=wide)
+    assert found(stack(frozen, top())) == [("initializer", ("low",))]
     frozen.trainable = False
     assert found(stack(frozen, top())) == []
 
@@ -140,7 +142,7 @@ def test_branches_that_something_goes_around_may_start_small():
     x = dense("low", activation="relu")(inputs)
     y = layers.Dense(20, activation="relu", name="inside")(x)
     x = layers.Add()([x, layers.Dense(20, kernel_initializer="zeros", name="last")(y)])
-    gate = layers.Dense(20, activation="sigmoid")(layers.Dense(4, activation="relu", name="squeeze")(x))
+    gate = layers.Dense(20, activation="sigmoid")(layers.Dense(20, activation="relu", name="squeeze")(x))
     x = layers.Multiply()([x, gate])
     assert found(keras.Model(inputs, top()(x))) == []
 
@@ -223,7 +225,12 @@ def test_normalized_bounded_activations_are_let_pass(first):
     assert found(stack(*(layer for i in range(8) for layer in block(i)), top())) == []
 
 
-def test_gates_are_no_stack():
+def test_skip_connections_and_gates_are_no_stack():
+    inputs = keras.Input((20,))
+    x = dense("low")(inputs)
+    for i in range(6):
+        x = layers.Add()([x, dense(f"branch{i}", activation="tanh")(x)])
+    assert found(keras.Model(inputs, top()(x))) == []
     inputs = x = keras.Input((20,))
     for i in range(6):
         x = layers.Multiply()([x, dense(f"gate{i}", activation="sigmoid")(x)])
@@ -366,7 +373,7 @@ def test_live_batch_normalization_above_frozen_weights():
     for layer in model.layers:
         layer.trainable = not layer.name.startswith("block") or "bn" in layer.name
     one = only(model)
-    assert one.rule == "frozen stage" and one.layers == tuple(f"block{b}_bn{i}" for b in (1, 2, 3) for i in (1, 2))
+    assert one.rule == "live batch norm" and one.layers == tuple(f"block{b}_bn{i}" for b in (1, 2, 3) for i in (1, 2))
     for layer in model.layers:
         layer.trainable = not layer.name.startswith("block")
     assert found(model) == []

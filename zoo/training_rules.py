@@ -18,26 +18,27 @@ _PENALTIES = (keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L
 
 
 def live_batch_norm(wiring: Wiring, plan: Plan | None, learning_rate: float | None) -> Iterator[Departure]:
-    """Batch normalization that goes on moving above frozen weights."""
-    if plan is not None:
-        live = [row.block for row in plan.rows if row.batch_norm == "train"]
-        frozen = [row.block.name for row in plan.rows if row.frozen]
-        if not live or not frozen:
-            return
-        where = tuple(name for block in live for name in block.layers if _is_batch_norm(wiring, name))
-        fix = 'zoo.freeze(..., batch_norm="frozen"), or "adapt" for statistics estimated once on the new data'
-    else:
-        where = names_of(_live_above_frozen(wiring))
-        if not where:
-            return
-        fix = "zoo.freeze_batch_norm(model), or a plan: zoo.freeze(model, upto=BLOCK), which holds them as well"
+    """Live batch normalization in a network that is partly frozen, by a plan or by its layers' switches."""
     rate = "" if learning_rate is None else f", at a learning rate of {learning_rate:g}"
     what = f"live batch normalization in a network that is partly frozen{rate}"
-    why = (
-        "Its moving statistics drift to those of the new batches while the weights around them stay those of the old "
-        "data: the features change although they are frozen (the traps page measures it)."
-    )
-    yield Departure("frozen stage", where, what, why, fix)
+    if plan is None:
+        where = names_of(_live_above_frozen(wiring))
+        why = (
+            "Its moving statistics drift to those of the new batches while the weights around them stay those of the "
+            "old data: the features change although they are frozen (the traps page measures it)."
+        )
+        fix = "zoo.freeze_batch_norm(model), or a plan: zoo.freeze(model, upto=BLOCK), which holds them as well"
+    else:
+        live = [name for row in plan.rows if row.batch_norm == "train" for name in row.block.layers]
+        frozen = any(row.frozen for row in plan.rows)
+        where = tuple(name for name in live if frozen and _is_batch_norm(wiring, name))
+        why = (
+            "Training normalizes by each batch, inference by moving statistics that begin as the old data's and follow "
+            "slowly, 1% a step by default: after a short stage the two differ."
+        )
+        fix = 'zoo.freeze(..., batch_norm="frozen"), or "adapt" for statistics estimated once on the new data'
+    if where:
+        yield Departure("live batch norm", where, what, why, fix)
 
 
 def _is_batch_norm(wiring: Wiring, name: str) -> bool:
