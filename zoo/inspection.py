@@ -1,8 +1,9 @@
 """``zoo.inspect``: how signals get through a network, layer by layer, and what to do where they do not."""
 
+import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -15,15 +16,17 @@ from .engine import as_input
 from .errors import DataError, RecipeError, SurgeryError, WeightsError
 from .gradients import Signals, signals
 from .graph import is_seed_state
+from .guideline import guidelines
 from .inspection_result import Inspection, Row
 from .measured_loss import MeasuredLoss, measured_loss
 from .probing import Place, opened, places, references
+from .progress import Progress
 from .remedy import Setting, remedy
 from .seeds import derive
 from .subject import Subject, sample_rows, subject
 from .verdict import Figures, judge
 
-#: The examples of one pass; the last two are about equal, since batch normalization measures each by itself.
+#: The most examples of a batch; all batches are about equal, since batch normalization measures each by itself.
 BATCH = 64
 
 
@@ -97,8 +100,10 @@ def inspect(
     return inspect_subject(found, loss=loss, learning_rate=learning_rate, seed=seed)
 
 
-def inspect_subject(found: Subject, *, loss: Any = None, learning_rate: float = 0.01, seed: int = 0) -> Inspection:
-    """What :func:`inspect` does once network and sample are there."""
+def inspect_subject(
+    found: Subject, *, loss: Any = None, learning_rate: float = 0.01, seed: int = 0, progress: Progress | None = None
+) -> Inspection:
+    """What :func:`inspect` does once network and sample are there; ``progress`` is told how far it is."""
     _check_examples(found.x)
     model = found.model
     own = getattr(model, "loss", None) if found.y is not None and getattr(model, "compiled", False) else None
@@ -107,12 +112,14 @@ def inspect_subject(found: Subject, *, loss: Any = None, learning_rate: float = 
     now = opened(graph)
     how = measured_loss(now, found.y, own if loss is None else loss, seed, found.why)
     text = how.text if loss is not None or own is None else "the loss that it was compiled with"
-    figures, spread = _figures(now, found.x, how, learning_rate, seed)
-    again = _figures(fresh, found.x, how, learning_rate, seed)[0] if fresh is not None else {}
+    tick = _ticking(progress, _batch_count(found.x) * (1 if fresh is None else 2))
+    figures, spread = _figures(now, _batches(found.x, tick), how, learning_rate, seed)
+    again = _figures(fresh, _batches(found.x, tick), how, learning_rate, seed)[0] if fresh is not None else {}
     rows = tuple(_row(place, figures[place.name], again.get(place.name), spread) for place in places(now))
     if not any(row.figures.gradient for row in rows):
         notes = (*notes, "no gradient reaches the weights of any layer")
-    return Inspection(found.name, rows, _count(found.x), text, learning_rate, spread, seed, (*found.notes, *notes))
+    departures, count = guidelines(model), _count(found.x)
+    return Inspection(found.name, rows, count, text, learning_rate, spread, seed, departures, (*found.notes, *notes))
 
 
 def _row(place: Place, figures: Figures, fresh: Figures | None, spread: float) -> Row:
@@ -160,7 +167,8 @@ def _check_examples(x: Any) -> None:
 
 
 def _as_array(value: Any) -> np.ndarray:
-    return value if isinstance(value, np.ndarray) else np.asarray(value)
+    array = np.asarray(value)
+    return array.astype(object) if array.dtype.kind in "US" else array  # texts, as the readers of data have them
 
 
 def _count(x: Any) -> int:
@@ -193,7 +201,7 @@ def _fresh(graph: keras.Model, seed: int) -> tuple[keras.Model | None, tuple[str
 
 
 def _figures(
-    graph: keras.Model, x: Any, loss: MeasuredLoss, learning_rate: float, seed: int
+    graph: keras.Model, batches: Iterator[Any], loss: MeasuredLoss, learning_rate: float, seed: int
 ) -> tuple[dict[str, Figures], float]:
     """The figures at each place, by its name, and the spread of the input."""
     for i, variable in enumerate(v for v in graph.variables if is_seed_state(v)):
@@ -202,7 +210,7 @@ def _figures(
     if not any(place.layer is not None for place in where):
         what = f"The network '{graph.name}' has no layer with weights to inspect."
         raise SurgeryError(what, expected="a dense, convolutional, recurrent or other layer with a kernel")
-    found, inputs = signals(graph, where, references(graph), _batches(x), loss)
+    found, inputs = signals(graph, where, references(graph), batches, loss)
     spread = _root_mean_square([moments.spread for moments in inputs])
     highest = [s.backward for p, s in zip(where, found, strict=True) if p.layer is not None and not p.output]
     top = highest[-1] if highest else None
@@ -247,7 +255,22 @@ def _root_mean_square(values: list[float]) -> float:
     return float(np.sqrt(np.mean(np.square(values))))
 
 
-def _batches(x: Any) -> Iterator[tuple[np.ndarray, Any]]:
-    count = _count(x)
-    for rows in np.array_split(np.arange(count), math.ceil(count / BATCH)):
+def _batch_count(x: Any) -> int:
+    return math.ceil(_count(x) / BATCH)
+
+
+def _batches(x: Any, tick: Callable[[], None]) -> Iterator[tuple[np.ndarray, Any]]:
+    for rows in np.array_split(np.arange(_count(x)), _batch_count(x)):
         yield rows, keras.tree.map_structure(lambda array, rows=rows: as_input(array[rows]), x)
+        tick()
+
+
+def _ticking(progress: Progress | None, total: int) -> Callable[[], None]:
+    """Tells how many batches are done, each time that it is called."""
+    done = itertools.count(1)
+
+    def tick() -> None:
+        if progress is not None:
+            progress.step("measuring", next(done), total, "batches")
+
+    return tick

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from .departure import Departures
 from .text_table import text_table
 from .verdict import Figures, Verdict, judge, short
 
@@ -64,6 +65,7 @@ class Inspection:
         learning_rate: The rate of the step.
         spread: Of what the lowest layers take, between examples.
         seed: Sample, fresh weights and dropout follow from it.
+        departures: Where the network departs from the guidelines, see :func:`zoo.guidelines`.
         notes: What the reader should know beside the figures.
     """
 
@@ -74,6 +76,7 @@ class Inspection:
     learning_rate: float
     spread: float
     seed: int
+    departures: Departures
     notes: tuple[str, ...] = ()
 
     @property
@@ -109,14 +112,21 @@ class Inspection:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it: ``None`` for what was not measured or is no number."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "notes")}
-        whole = {"verdict": self.verdict, "summary": self.summary, "notes": list(self.notes)}
-        return {**plain, "spread": _number(self.spread), **whole, "layers": [_row_dict(row) for row in self.rows]}
+        names = ("network", "examples", "loss", "learning_rate", "seed")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "spread": _number(self.spread),
+            "verdict": self.verdict,
+            "summary": self.summary,
+            "notes": list(self.notes),
+            "departures": self.departures.as_dict()["departures"],
+            "layers": [_row_dict(row) for row in self.rows],
+        }
 
     def __str__(self) -> str:
         rate = f"step at {self.learning_rate:g}"
         head = f"{self.network}: {self.examples} examples, input spread {short(self.spread)}; {self.loss}; {rate}"
-        return "\n".join([head, *self.notes, "", _table(self.rows), "", self.summary])
+        return "\n".join([head, *self.notes, "", _table(self.rows), "", str(self.departures), "", self.summary])
 
 
 _HEADER = (

@@ -63,7 +63,7 @@ def command(
     progress = Progress(quiet=quiet)
     given = {key: (list(value) if isinstance(value, tuple) else value) for key, value in columns.items() if value}
     found = subject(model, data, sample=sample, seed=seed, columns=given, progress=progress)
-    result = inspect_subject(found, learning_rate=learning_rate, seed=seed)
+    result = inspect_subject(found, learning_rate=learning_rate, seed=seed, progress=progress)
     if out is not None:
         write_inspection(result, out)
         progress.line(f"written: {out}")
