@@ -9,7 +9,7 @@ from zoo.boundary import cut_trunk
 from zoo.enforcement import apply, edge_of
 from zoo.errors import RecipeError, SurgeryError
 from zoo.flattening import flat
-from zoo.layers import L2SP
+from zoo.layers import L2SP, Inference
 from zoo.norm_limits import limit_norms
 from zoo.plan import freeze
 from zoo.stage_network import StageNetwork, held_head
@@ -127,6 +127,13 @@ def test_every_network_is_pulled_and_left_as_it_was(name: str):
     pull.undo()
     assert [v.regularizer for v in kernels] == own
     assert values(net) == before
+
+
+def test_a_weight_in_two_layers_counts_once():
+    dense = layers.Dense(4, name="dense")
+    inputs = keras.Input((4,))
+    net = keras.Model(inputs, Inference(dense)(dense(inputs)))
+    assert l2_sp(net, 1.0).reused == ("dense/kernel",)
 
 
 def test_undoing_puts_the_networks_own_regularizers_back():
