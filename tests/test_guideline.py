@@ -347,6 +347,8 @@ def test_a_penalty_before_batch_normalization(penalty):
 
     assert found(model(layers.BatchNormalization())) == [("penalty", ("low",))]
     assert found(stack(dense("low", activation="relu", kernel_regularizer=penalty), top())) == []
+    bent = dense("low", activation="elu", kernel_regularizer=penalty)  # its size tells how far it bends
+    assert found(stack(bent, layers.BatchNormalization(), top())) == []
 
 
 def test_l2_under_adam_and_not_under_adamw():
@@ -452,6 +454,25 @@ def test_many_layers_with_one_fault_are_one_entry():
 def test_a_network_that_keeps_to_them_says_so():
     done = zoo.guidelines(dnn.build((8,), 3))
     assert isinstance(done, Departures) and str(done) == f"'dnn' keeps to the guidelines ({len(RULES)} rules)"
+
+
+class Branching(keras.Model):
+    """Its ``call`` depends on the mode by itself, and so cannot be traced."""
+
+    def __init__(self):
+        super().__init__(name="own")
+        self.low = layers.Dense(8, activation="relu", name="low")
+
+    def call(self, inputs, training=False):
+        return self.low(inputs) if training else self.low(inputs) * 2
+
+
+@pytest.mark.filterwarnings("ignore:`build\\(\\)` was called on layer")
+def test_what_cannot_be_read_is_named():
+    inputs = keras.Input((8,))
+    said = zoo.guidelines(keras.Model(inputs, top()(Branching()(inputs)), name="net"))
+    assert said.unread == ("own",) and len(said) == 0
+    assert str(said).splitlines()[1] == "not read: 'own' is opaque: the layers inside it cannot be told apart"
 
 
 def test_departures_are_json():

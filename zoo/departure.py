@@ -51,11 +51,13 @@ class Departures(Sequence[Departure]):
         network: The network's name.
         found: The departures, in the order of the rules.
         checked: The names of the rules that were asked.
+        unread: Models inside whose layers cannot be told apart, so that no rule saw them.
     """
 
     network: str
     found: tuple[Departure, ...]
     checked: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.found)
@@ -69,14 +71,16 @@ class Departures(Sequence[Departure]):
     def as_dict(self) -> dict[str, Any]:
         """Everything, as JSON has it."""
         rows = [{**vars(one), "layers": list(one.layers)} for one in self.found]
-        return {"network": self.network, "departures": rows, "checked": list(self.checked)}
+        lists = {"checked": list(self.checked), "unread": list(self.unread)}
+        return {"network": self.network, "departures": rows, **lists}
 
     def __str__(self) -> str:
         count = len(self.found)
-        if not count:
-            return f"'{self.network}' keeps to the guidelines ({len(self.checked)} rules)"
         head = f"'{self.network}' departs from the guidelines in {count} point{'s' * (count > 1)}"
-        return "\n".join([head, *(str(one) for one in self.found)])
+        if not count:
+            head = f"'{self.network}' keeps to the guidelines ({len(self.checked)} rules)"
+        unread = [f"not read: '{name}' is opaque: the layers inside it cannot be told apart" for name in self.unread]
+        return "\n".join([head, *(str(one) for one in self.found), *unread])
 
 
 def names_of(nodes: Iterable[Any]) -> tuple[str, ...]:

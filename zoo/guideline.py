@@ -9,7 +9,8 @@ import keras
 from . import initializer_rules, structure_rules, training_rules
 from .departure import Departure, Departures
 from .errors import PlanError
-from .flattening import flat
+from .flattening import flat, is_opaque
+from .graph import operations
 from .layers.optimizers import optimizer as named_optimizer
 from .plan import Plan, check_fits
 from .text_table import text_table
@@ -165,4 +166,5 @@ def guidelines(
         optimizer = model.optimizer
     subject = Subject(model, Wiring(graph), plan, optimizer, learning_rate)
     found = [departure for rule in RULES.values() for departure in rule(subject)]
-    return Departures(model.name, tuple(found), tuple(RULES))
+    unread = tuple(operation.name for operation in operations(graph) if is_opaque(operation))
+    return Departures(model.name, tuple(found), tuple(RULES), unread)

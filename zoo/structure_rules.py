@@ -84,9 +84,8 @@ def batch_norm_after_dropout(wiring: Wiring) -> Iterator[Departure]:
             cause = node
         if isinstance(node.operation, BATCH_NORMS) and cause is not None:
             above.append(node)
-            cause = None  # what comes next starts anew: it is this layer that shifts
         if isinstance(node.operation, NORMALIZING):
-            cause = None
+            cause = None  # what it gives has a variance of its own
         dropped[id(node)] = cause
     if above:
         what = "batch normalization above dropout"

@@ -169,7 +169,7 @@ def _crossentropy(last: Any, applied: Applied | None, logits: bool) -> Iterator[
         why = f"The loss applies {applied.name} by itself: it is applied twice, and gradients are small."
         yield Departure("loss", where, f"from_logits=True on outputs of {applied.name}", why, "from_logits=False")
     if not logits and applied is None:
-        why = "The loss takes the outputs for probabilities, clips them to 0 to 1, and learns next to nothing."
+        why = "The loss takes the outputs for probabilities and clips them to 0 to 1: outside there is no gradient."
         fix = "from_logits=True in the loss, or activation='softmax' (one of several) or 'sigmoid' in the top"
         yield Departure("loss", where, "linear outputs with a loss that expects probabilities", why, fix)
     if applied is not None and applied.name in _RECTIFIERS:
