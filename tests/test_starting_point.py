@@ -10,7 +10,6 @@ from zoo.enforcement import apply, edge_of
 from zoo.errors import RecipeError, SurgeryError
 from zoo.flattening import flat
 from zoo.layers import L2SP, Inference
-from zoo.norm_limits import limit_norms
 from zoo.plan import freeze
 from zoo.stage_network import StageNetwork, held_head
 from zoo.starting_point import l2_sp, start_of
@@ -113,6 +112,25 @@ def test_kernels_only_as_in_the_authors_code():
     assert pull.fresh == ("top_output/kernel",)
 
 
+def test_what_is_no_kernel_is_left_out_whatever_its_axes():
+    """The biases of attention have two axes, and a gate of the user's own may have any name."""
+
+    class Gated(layers.Layer):
+        def build(self, shape: tuple[int, ...]) -> None:
+            self.gate = self.add_weight(name="gate", shape=(shape[-1],))
+            self.table = self.add_weight(name="table", shape=(3, shape[-1]))
+
+        def call(self, x):
+            return x * self.gate + keras.ops.sum(self.table, axis=0)
+
+    inputs = keras.Input((5, 4))
+    x = layers.MultiHeadAttention(2, 3, name="attention")(inputs, inputs)
+    x = layers.PReLU(shared_axes=[1], name="slopes")(Gated(name="gated")(x))
+    pull = l2_sp(keras.Model(inputs, x), 1.0)
+    kernels = ["kernel", "kernel#2", "kernel#3", "kernel#4"]
+    assert pull.reused == (*(f"attention/{kernel}" for kernel in kernels), "gated/table")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_is_pulled_and_left_as_it_was(name: str):
     """Also where models lie inside, and where a layer is called twice: its weights count once."""
@@ -191,68 +209,3 @@ def test_what_cannot_be_pulled_is_refused():
         l2_sp(net, 0.1, start=small_convnet())
     with pytest.raises(RecipeError, match=r"no starting point.*received list"):
         l2_sp(net, 0.1, start=[1])  # pyright: ignore[reportArgumentType]
-
-
-def norms(layer: keras.layers.Layer) -> np.ndarray:
-    kernel = np.asarray(layer.kernel)
-    return np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0)
-
-
-def test_norms_are_limited_in_training_where_they_learn_and_only_there():
-    net = small_convnet()
-    net.get_layer("block1_conv1").trainable = False
-    before = norms(net.get_layer("block1_conv1"))
-    names = limit_norms(net, 0.05)
-    assert {"block1_conv1", "block2_conv1", "top_output"} <= set(names)
-    net.compile("sgd", "sparse_categorical_crossentropy")
-    net.fit(images(8), np.arange(8), verbose=0)
-    for name in names:
-        if name != "block1_conv1":
-            assert norms(net.get_layer(name)).max() <= 0.05 * (1 + 1e-5), name
-    np.testing.assert_array_equal(norms(net.get_layer("block1_conv1")), before)
-    assert before.max() > 0.1
-
-
-def test_limits_are_saved_as_keras_own_and_train_on_after_loading(tmp_path):
-    net = NETWORKS["nested"][0]()
-    assert limit_norms(net, 0.05) == ("stem", "inner1_conv", "inner2_conv", "top")
-    net.save(tmp_path / "net.keras")
-    loaded = keras.models.load_model(tmp_path / "net.keras")
-    inner = loaded.get_layer("backbone").get_layer("inner1_conv")
-    assert type(inner.kernel_constraint) is keras.constraints.MaxNorm
-    loaded.compile("sgd", "mse")
-    loaded.fit(images(8), np.zeros((8, 3)), verbose=0)
-    assert norms(inner).max() <= 0.05 * (1 + 1e-5)
-
-
-def test_limits_come_off_again_under_a_compiled_network():
-    net = dense_net()
-    net.compile(keras.optimizers.SGD(0.0), "sparse_categorical_crossentropy")
-    x, labels = clusters(8)
-    before = norms(net.get_layer("low1"))
-    limit_norms(net, 0.01)
-    limit_norms(net, None)
-    net.fit(x, labels, verbose=0)
-    np.testing.assert_array_equal(norms(net.get_layer("low1")), before)
-    limit_norms(net, 0.01, layers="low1")
-    net.fit(x, labels, verbose=0)
-    assert norms(net.get_layer("low1")).max() <= 0.01 * (1 + 1e-5) < norms(net.get_layer("low2")).max()
-
-
-def test_models_inside_with_equal_names_get_their_limits_where_they_are_saved():
-    """The flat network knows such layers under other names; their configurations are in the models inside."""
-    parts = []
-    for name in ("left", "right"):
-        inputs = keras.Input((4,))
-        parts.append(keras.Model(inputs, layers.Dense(3, name="dense")(inputs), name=name))
-    inputs = keras.Input((4,))
-    net = keras.Model(inputs, layers.Add(name="both")([part(inputs) for part in parts]))
-    assert limit_norms(net, 2.0) == ("left_dense", "right_dense")
-    assert all(part.get_layer("dense").get_config()["kernel_constraint"] is not None for part in parts)
-
-
-def test_networks_without_such_layers_are_refused():
-    inputs = keras.Input((5, 4))
-    net = keras.Model(inputs, layers.LSTM(3, name="lstm")(inputs), name="recurrent")
-    with pytest.raises(SurgeryError, match=r"None of the layers of 'recurrent'.*dense layers.*received lstm"):
-        limit_norms(net, 1.0)
