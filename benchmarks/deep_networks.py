@@ -250,7 +250,7 @@ def _run(number: int, network: Network, sides: Sides, budget: Budget) -> Result:
 
     result = Result(number, network)
     model = build(network, sides, budget, 0)
-    train = _trainer(model, network, budget)
+    train = trainer(model, network, budget)
     sample = [part[: budget.measured] for part in sides.train]
     for seed in budget.seeds:
         fresh = build(network, sides, budget, seed)
@@ -267,7 +267,7 @@ def _run(number: int, network: Network, sides: Sides, budget: Budget) -> Result:
     return result
 
 
-def _trainer(
+def trainer(
     model: "keras.Model", network: Network, budget: Budget
 ) -> Callable[[np.ndarray, np.ndarray, float, int], None]:
     """Plain gradient descent by Keras's optimizer; a function of examples, classes, rate and seed."""
