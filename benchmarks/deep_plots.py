@@ -59,11 +59,18 @@ def _dead(results: "dict[int, Result]") -> Any:
         _bars(left, i, [(run.rate, run.end.dead) for run in runs if run.end.finite], style)
         _bars(right, i, [(run.rate, run.test) for run in runs], style)
         lost = [run.rate for run in runs if not run.end.finite]
-        left.plot(lost, [1.04] * len(lost), "x", color=colour)
-    left.set(ylabel="dead units after training", ylim=(-0.03, 1.08))
+        high = left.get_xaxis_transform()
+        for rate in sorted(set(lost)):
+            left.plot(rate, 0.93, "x", color=colour, transform=high, clip_on=False)
+            left.text(rate * 0.85, 0.93, "diverged", color=colour, transform=high, ha="right", va="center", fontsize=9)
+    rates = sorted({run.rate for number in DEAD if number in results for run in results[number].runs})
+    left.set(ylabel="dead units after training", ylim=(-0.01, 0.4))
     right.set(ylabel="accuracy on the test side", ylim=(0, None))
     for axis in (left, right):
         axis.set(xscale="log", xlabel="learning rate")
+        axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        axis.minorticks_off()
+        axis.yaxis.set_major_locator(mpl.ticker.MultipleLocator(0.1 if axis is left else 0.05))
         axis.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
