@@ -137,6 +137,11 @@ def test_the_scale_does_not_matter_before_normalization_nor_in_frozen_layers_nor
     assert found(stack(frozen, top())) == []
 
 
+def test_a_layer_below_a_recurrent_one_is_no_output():
+    low = dense("low", activation="relu", kernel_initializer=keras.initializers.RandomNormal(stddev=5.0))
+    assert found(stack(low, layers.LSTM(3), inputs=(5, 8))) == [("initializer", ("low",))]
+
+
 def test_branches_that_something_goes_around_may_start_small():
     inputs = keras.Input((20,))
     x = dense("low", activation="relu")(inputs)
@@ -167,6 +172,9 @@ def test_hidden_kernels_that_start_equal():
     one = only(stack(dense("low", activation="relu", kernel_initializer="ones"), top(kernel_initializer="zeros")))
     assert (one.layers, one.what) == (("low",), "all weights of the kernel start equal")
     assert found(stack(dense("low", activation="elu"), top(kernel_initializer="zeros"))) == []
+    assert found(stack(dense("low", activation="elu", kernel_initializer="zeros"), top())) == [
+        ("initializer", ("low",))
+    ]
 
 
 # SELU
