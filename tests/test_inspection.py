@@ -448,6 +448,51 @@ def test_planted_faults_are_found_and_sound_networks_called_healthy(case):
     assert (found.summary.startswith(f"{case.expected}: ")) and (found.verdict == "healthy") == (not found.worst.advice)
 
 
+def built(activation: str, initializer: object, *, normalized: bool = False) -> keras.Model:
+    """Twelve hidden layers on flat digits."""
+    keras.utils.set_random_seed(0)
+    inputs = x = keras.Input((64,))
+    for _ in range(12):
+        config = keras.initializers.serialize(initializer)
+        x = layers.Dense(100, kernel_initializer=keras.initializers.deserialize(config))(x)
+        x = layers.BatchNormalization()(x) if normalized else x
+        x = layers.Activation(activation)(x)
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
+@pytest.mark.parametrize(
+    ("activation", "factor", "expected"),
+    [("sigmoid", 1, "vanishing"), ("tanh", 4, "saturated"), ("relu", 10, "exploding")],
+)
+def test_the_advice_mends_what_it_is_given_for(activation, factor, expected):
+    from zoo.data.builtin import digits
+
+    x, y, _ = digits.load()
+    x, y = (x.reshape(len(x), -1)[:512] / 255).astype("float32"), y[:512]
+    wrong = keras.initializers.VarianceScaling(factor**2, "fan_avg")
+    sick = built(activation, wrong)
+    found = zoo.inspect(sick, x, y)
+    assert found.verdict == expected
+    mends = {
+        "BatchNormalization() before each activation": lambda: built(activation, wrong, normalized=True),
+        "for_activation('elu')": lambda: built("elu", zoo.layers.for_activation("elu")),
+        f"for_activation('{activation}')": lambda: built(activation, zoo.layers.for_activation(activation)),
+        "zoo.lsuv(model, x)": lambda: zoo.lsuv(sick, x) and sick,
+    }
+    said = [make for words, make in mends.items() if words in found.worst.advice]
+    assert len(said) >= 2
+    for make in said:
+        assert zoo.inspect(make(), x, y).verdict == "healthy"
+
+
+@pytest.mark.parametrize("fault", ["all weights x 0.1", "weights of the fifth layer x 0.0001"])
+def test_shrunken_weights_are_brought_back_as_advised(fault):
+    model, x, y = next(case for case in CASES if case.fault == fault).make()
+    assert "zoo.lsuv(model, x)" in zoo.inspect(model, x, y).worst.advice
+    zoo.lsuv(model, x[:256])
+    assert zoo.inspect(model, x, y).verdict == "healthy"
+
+
 def test_the_layer_at_fault_is_named():
     by_fault = {case.fault: case for case in CASES}
     assert inspected(by_fault["one weight is NaN"]).worst.layer == "block2_conv1"

@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -118,7 +119,7 @@ def inspect_subject(
     rows = tuple(_row(place, figures[place.name], again.get(place.name), spread) for place in places(now))
     if not any(row.figures.gradient for row in rows):
         notes = (*notes, "no gradient reaches the weights of any layer")
-    departures, count = guidelines(model), _count(found.x)
+    departures, count = replace(guidelines(model), network=found.name), _count(found.x)
     return Inspection(found.name, rows, count, text, learning_rate, spread, seed, departures, (*found.notes, *notes))
 
 

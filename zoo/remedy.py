@@ -15,6 +15,10 @@ _SCALE = (
 _CALMER = "train again at a lower --learning-rate, with --global-clipnorm 1"
 _SLOPE = "an activation that has a slope below zero ('elu', 'leaky_relu')"
 
+#: Their outputs have a mean far from 0, which each layer's weights turn into an offset: with small weights the signal
+#: is lost beside it, with large ones the units saturate. No initializer mends that.
+_OFF_CENTRE = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -96,7 +100,8 @@ def _dead(setting: Setting, learned: bool) -> str:
 def _saturated(setting: Setting, learned: bool) -> str:
     if learned:
         return f"{_CALMER} or --weight-decay 0.0001."
-    return f"{_start(setting)}; or use an activation that does not saturate ('elu')."
+    other = "" if setting.activation in _OFF_CENTRE else "; or use an activation that does not saturate ('elu')"
+    return f"{_start(setting)}{other}."
 
 
 def _vanishing(setting: Setting, learned: bool) -> str:
@@ -105,17 +110,18 @@ def _vanishing(setting: Setting, learned: bool) -> str:
             "bring its weights, or those of a layer near it, back to their size: zoo.lsuv(model, x); or train fresh "
             "ones: --from-scratch."
         )
-    if setting.activation in ("sigmoid", "hard_sigmoid", "tanh", "hard_tanh", "softsign"):
-        return f"use 'elu' or 'selu' instead of '{setting.activation}'; or {_start(setting)}."
     return f"{_start(setting)}."
 
 
 def _start(setting: Setting) -> str:
     """How to begin with signals that neither grow nor shrink."""
-    how = (
-        f"give each layer kernel_initializer=zoo.layers.for_activation('{setting.activation or 'linear'}'), or scale "
-        "what it has: zoo.lsuv(model, x)"
-    )
+    if setting.activation in _OFF_CENTRE:
+        how = "use 'elu' with kernel_initializer=zoo.layers.for_activation('elu') in its place"
+    else:
+        how = (
+            f"give each layer kernel_initializer=zoo.layers.for_activation('{setting.activation or 'linear'}'), or "
+            "scale what it has: zoo.lsuv(model, x)"
+        )
     return how if setting.normalized else f"{how}; or put keras.layers.BatchNormalization() before each activation"
 
 

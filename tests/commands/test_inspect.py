@@ -103,7 +103,10 @@ def test_a_sick_network_is_named_with_a_fix(call, tmp_path):
     assert result.exit_code == 0, "a diagnosis is no error"
     last = result.stdout.splitlines()[-1]
     assert last.startswith("vanishing: 12 of 13 layers; 'low0': it gets ")
-    assert "A fresh network has it too. Use 'elu' or 'selu' instead of 'sigmoid'; or give each layer" in last
+    assert "A fresh network has it too. Use 'elu' with kernel_initializer=zoo.layers.for_activation('elu')" in last
+    assert "'deep' departs from the guidelines" in result.stdout
+    departures = json.loads(call("inspect", tmp_path / "deep.keras", "digits", "--json").stdout)["departures"]
+    assert departures[0]["layers"] == [f"low{i}" for i in range(12)]
 
 
 def test_errors_are_explained(call, tmp_path):
