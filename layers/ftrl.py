@@ -18,7 +18,7 @@ class FtrlFromWeights(keras.optimizers.Ftrl):
     Keras lets z start at 0. So the first step throws away whatever the weights were, reused or initialized: to 0 but
     for one gradient. Here z starts such that with a gradient of 0, and no penalty, the weights stay:
 
-    $$z_0 = -\frac{\sqrt{n_0}}{\eta}\, w_0$$
+    .. math:: z_0 = -\frac{\sqrt{n_0}}{\eta}\, w_0
 
     with :math:`n_0` the ``initial_accumulator_value``. The steps are Keras's own.
 

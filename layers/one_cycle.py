@@ -61,8 +61,10 @@ class OneCycle(_Cycle):
     :math:`\eta_{max}` at step pN - 1 and :math:`\eta_0 / f` at step N - 1. Between a and b, with x the share of the
     phase that has passed, it is
 
-    $$a + (b - a)\, \frac{1 - \cos \pi x}{2} \quad\text{(cos)} \qquad\text{or}\qquad a + (b - a)\, x
-    \quad\text{(linear)}$$
+    .. math::
+
+        a + (b - a)\, \frac{1 - \cos \pi x}{2} \quad\text{(cos)} \qquad\text{or}\qquad a + (b - a)\, x
+        \quad\text{(linear)}
 
     In three phases it is back at :math:`\eta_0` at step 2(pN - 1), and falls to the end from there, as in the paper.
     The phases, names and defaults are those of PyTorch's ``OneCycleLR``.

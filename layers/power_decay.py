@@ -13,7 +13,7 @@ ops: Any = keras.ops
 class PowerDecay(keras.optimizers.schedules.LearningRateSchedule):
     r"""A rate that falls with a power of the step, fast at first and then ever more slowly.
 
-    $$\eta(t) = \eta_0 \left(1 + \frac{t}{s}\right)^{-c}$$
+    .. math:: \eta(t) = \eta_0 \left(1 + \frac{t}{s}\right)^{-c}
 
     After s steps it has fallen to :math:`2^{-c}`, after 9 s to :math:`10^{-c}`. With c = 1 it is Keras's
     ``InverseTimeDecay`` with ``decay_rate=1``.

@@ -14,10 +14,12 @@ Schedule = keras.optimizers.schedules.LearningRateSchedule
 class WarmUp(Schedule):
     r"""Rises in a straight line to where a schedule begins, then follows it.
 
-    $$\eta(t) = \begin{cases}
-    \eta_w + (f(0) - \eta_w)\, t / w & t < w \\
-    f(t - w) & t \ge w
-    \end{cases}$$
+    .. math::
+
+        \eta(t) = \begin{cases}
+        \eta_w + (f(0) - \eta_w)\, t / w & t < w \\
+        f(t - w) & t \ge w
+        \end{cases}
 
     Args:
         after: f: the schedule that follows, or a number for a constant rate.

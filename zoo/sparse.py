@@ -27,7 +27,7 @@ class Zeros:
 def zero_tiny_weights(model: keras.Model, below: float) -> dict[str, Zeros]:
     r"""Sets weights to zero whose size is below a threshold, in place.
 
-    $$w \leftarrow 0 \quad\text{where } |w| < \text{below}$$
+    .. math:: w \leftarrow 0 \quad\text{where } |w| < \text{below}
 
     It is meant for kernels and embeddings, frozen ones included: biases, and what has a single axis (the scale of a
     normalization, its statistics), stay. Training moves the weights away from zero again, unless the optimizer is FTRL

@@ -144,9 +144,15 @@ def adafactor(w: Values, gs: Sequence[Values], eta: float) -> Values:
     return w
 
 
-def ftrl(w: Values, gs: Sequence[Values], eta: float, l1: float = 0.0, l2: float = 0.0) -> Values:
-    """n' = n + g^2; z <- z + g - (sqrt n' - sqrt n) / eta w; w <- (clip(z, l1) - z) / (sqrt n' / eta + 2 l2)."""
-    n, z = np.full_like(w, 0.1), np.zeros_like(w)
+def ftrl(
+    w: Values, gs: Sequence[Values], eta: float, l1: float = 0.0, l2: float = 0.0, forgets: bool = False
+) -> Values:
+    """n' = n + g^2; z <- z + g - (sqrt n' - sqrt n) / eta w; w <- (clip(z, l1) - z) / (sqrt n' / eta + 2 l2).
+
+    n starts at 0.1 and z at 0, which forgets w; ours at -sqrt(0.1) / eta w.
+    """
+    n = np.full_like(w, 0.1)
+    z = np.zeros_like(w) if forgets else -np.sqrt(n) / eta * w
     for g in gs:
         z = z + g - (np.sqrt(n + g**2) - np.sqrt(n)) / eta * w
         n = n + g**2
