@@ -46,6 +46,16 @@ def test_cutmix_pastes_one_rectangle_of_the_images_proportions():
     assert found > 20
 
 
+def test_a_cutmix_rectangle_has_its_share_of_the_area():
+    """A huge alpha makes every ratio 1/2: sides of sqrt(1/2), 70 of 100 rows and 28 of 40 columns where none is cut."""
+    keep = mixing([{"name": "CutMix", "alpha": 1e6}]).draw(200, (100, 40, 1), seed=0).keep[..., 0]
+    rows, columns = (keep == 0).any(axis=2).sum(axis=1), (keep == 0).any(axis=1).sum(axis=1)
+    assert rows.max() == 70
+    assert columns.max() == 28
+    assert (rows < 70).any()
+    assert (columns < 28).any()
+
+
 def test_cutmix_rectangles_lie_everywhere_and_are_cut_at_the_borders():
     """Centres are uniform: each pixel is a corner's neighbour sometimes, and the share is never that of a moved one."""
     keep = np.concatenate([mixing(CUTMIX).draw(50, (8, 8, 1), seed).keep[..., 0] for seed in range(40)])
