@@ -53,6 +53,9 @@ ROWS = (
     ("plan", "stage_lines", "preparation"),
     ("recipe", "run", "finetuning"),
     ("seeds", "epochs", "train"),
+    ("surgery", "layer_pattern", "starting_point", "train"),
+    ("layer_pattern", "norm_limits"),
+    ("stage_network", "weight_averaging", "train"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.
