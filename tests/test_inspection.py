@@ -345,7 +345,7 @@ def test_what_does_not_fit_gets_a_stand_in_that_says_why():
     assert zoo.inspect(model, x, y * 2).loss == f"{head}there are classes from 0 to 4, and 3 outputs"
     wide = np.zeros((96, 7))
     assert zoo.inspect(model, x, wide).loss == f"{head}targets of shape (7,) do not fit outputs of shape (3,)"
-    assert zoo.inspect(model, x, y.astype(str)).loss.startswith(f"{head}the targets are not numbers but <U")
+    assert zoo.inspect(model, x, y.astype(str)).loss == f"{head}the targets are not numbers"
     assert zoo.inspect(model, x, [y, y]).loss == f"{head}there are 2 targets for 1 outputs"
     model.get_layer("top").activation = keras.activations.sigmoid
     found = zoo.inspect(model, x, np.full((96, 3), 7.0))

@@ -125,7 +125,7 @@ def _fitted(form: str, output: Any, y: np.ndarray) -> tuple[str, _Mean, np.ndarr
     shape, k = tuple(output.shape), output.shape[-1]
     y = y[..., 0] if y.ndim == len(shape) and y.shape[-1] == 1 and k != 1 else y
     if y.dtype.kind not in "iubf":
-        return f"the targets are not numbers but {y.dtype}"
+        return "the targets are not numbers"
     whole = y.dtype.kind != "f" or (form == "softmax" and bool(np.all(y == np.round(y))))
     if whole and y.ndim == len(shape) - 1 and isinstance(k, int) and k > 1 and form != "sigmoid":
         if y.size and (y.min() < 0 or y.max() >= k):
