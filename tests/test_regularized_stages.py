@@ -118,6 +118,14 @@ def test_a_stage_ends_with_the_mean_of_its_late_weights(mode: str):
     assert np.allclose(statistics, own, atol=1e-4) == (mode == "train")
 
 
+def test_an_averaging_of_the_user_s_own_is_given_the_training_side():
+    x, labels = quadrants(48)
+    model, late = small_convnet(4), zoo.WeightAveraging(start=0.5)
+    what = job(x.astype("float32"), one_hot(labels, 4), callbacks=[late])
+    train(model, zoo.freeze(model, batch_norm="train"), what, stage(4))
+    assert late.averaged == 2
+
+
 def test_a_run_with_every_setting_gives_the_same_weights_again(tmp_path):
     options = {"limit_per_class": 4, "epochs": 4, "head_epochs": 2, "schedule": "one_cycle", "l2_sp": 0.01, "seed": 3}
     options |= {"weight_averaging": 0.5, "activation": "rrelu", "hidden": [8]}

@@ -200,6 +200,7 @@ def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
         *_resizing_notes(ready.data, ready.form),
         *([] if ready.recipe.model.from_scratch else _raw_notes(ready.network, ready.form)),
         *stage_notes(stages, ready.plans, ready.split),
+        *_mixing_notes(ready.recipe.data, ready.data.kind),
         *idle_options(given, stages, ready.plans),
     )
 
@@ -234,6 +235,12 @@ def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
     if recipe.data.augment != "none":
         mixing(recipe.data.augment, data.kind)
     example_weights(data.target, sides.train, recipe.data.class_weights)
+
+
+def _mixing_notes(part: DataPart, kind: str) -> list[str]:
+    if part.augment == "none" or mixing(part.augment, kind) is None:
+        return []
+    return ["examples are mixed in pairs while training: its own accuracy and loss say little, those on val are plain"]
 
 
 def _resizing_notes(data: Dataset, form: InputForm) -> list[str]:

@@ -160,7 +160,10 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
 
 
 def _averaging(stage: StagePart, job: Job) -> list[WeightAveraging]:
-    """What ends a stage with the mean of its weights, where it asks for it."""
+    """What ends a stage with the mean of its weights, where it asks for it; the user's own gets the training side."""
+    for callback in job.callbacks:
+        if isinstance(callback, WeightAveraging) and callback.x is None:
+            callback.x = job.train
     return [WeightAveraging(**stage.weight_averaging, x=job.train)] if stage.weight_averaging else []
 
 
