@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format docs bench wheel glyphs clean
+.PHONY: help demo test test-slow test-jax check format docs bench wheel glyphs clean
 
 help:  ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,22 @@ test: $(BIN)/.installed  ## the tests that belong to every change (minutes)
 
 test-slow: $(BIN)/.installed  ## the tests that take longer
 	@TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -q -n 2 -m slow
+
+# Without TensorFlow: nothing in layers/ may need it. What it gives on TensorFlow comes in files from the other one.
+JAX ?= .venv-jax
+$(JAX)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "zoo needs Python 3.11, 3.12 or 3.13; none was found. Say which: make PYTHON=/path/to/python3.12 ..."; exit 1; }
+	@test -x $(JAX)/bin/python || $(PYTHON) -m venv $(JAX)
+	@echo "installing Keras and JAX into $(JAX) (about a minute) ..."
+	@$(JAX)/bin/python $(PIP) install --upgrade "pip>=25.1"
+	@$(JAX)/bin/python $(PIP) install --group jax
+	@touch $@
+
+CONTRACT := build/contract
+test-jax: $(BIN)/.installed $(JAX)/.installed  ## the building blocks on JAX, beside what they give on TensorFlow
+	@rm -rf $(CONTRACT)
+	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.layers.contract $(CONTRACT)
+	@KERAS_BACKEND=jax ZOO_CONTRACT=$(CONTRACT) $(JAX)/bin/python -m pytest -q -n 2 tests/layers/test_contract.py
 
 # Neither the type checker nor any other reader of paths can follow the editable install (it goes through an import
 # hook), so it is given the package as it is installed: a folder of links with layers/ and models/ in their place.
@@ -58,4 +74,4 @@ glyphs: $(BIN)/.installed  ## train the shipped network again, from its recipe, 
 	@$(BIN)/python benchmarks/ship_glyphs.py runs/glyphs --check
 
 clean:  ## remove what was built; runs stay
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(JAX) build dist docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info
