@@ -317,6 +317,20 @@ def test_texts_recurrent_and_attention_layers_have_outputs_and_gradients():
         assert (row.figures.saturated, row.figures.dead) == (None, None)
 
 
+def test_a_layer_that_no_gradient_reaches_is_told_from_one_whose_gradient_fades():
+    inputs = keras.Input((8,))
+    low = ops.stop_gradient(layers.Dense(6, activation="tanh", name="low")(inputs))
+    model = keras.Model(inputs, layers.Dense(3, name="top")(layers.Dense(6, activation="tanh", name="high")(low)))
+    found = zoo.inspect(model, *vectors())
+    assert [row.verdict for row in found.rows] == ["vanishing", "healthy", "healthy"]
+    assert row_of(found, "low").figures.backward == row_of(found, "low").figures.gradient == 0
+    assert "'low': no gradient reaches it. A fresh network has it too. Look above it" in found.summary
+    deep = dense_stack(20, 45, "sigmoid", scale=0.1)
+    found = zoo.inspect(deep, *vectors())
+    assert found.rows[0].judged.why == "no gradient reaches it", "below the smallest number of 32 bits"
+    assert "Use 'elu'" in found.summary
+
+
 def gradients(found: zoo.Inspection) -> list[float]:
     return [row.figures.gradient for row in found.rows]
 

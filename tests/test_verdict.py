@@ -36,7 +36,7 @@ def test_the_thresholds_are_those_of_the_literature():
         (Figures(saturated=0.25, backward=1e9), "saturated", "25% of its values are saturated"),
         (Figures(backward=1001.0), "exploding", "it gets 1e3 times the gradient of the highest hidden layer"),
         (Figures(backward=0.00099), "vanishing", "it gets 1e-3 times the gradient of the highest hidden layer"),
-        (Figures(backward=0.0), "vanishing", "it gets 0 times the gradient of the highest hidden layer"),
+        (Figures(backward=0.0), "vanishing", "no gradient reaches it"),
         (
             Figures(spread=1e-4, forward=2e-5, backward=1.0, step=9.0),
             "vanishing",
@@ -81,11 +81,12 @@ def test_ranks_go_from_the_cause_to_what_follows_from_it():
         Figures(saturated=1.0),
         Figures(backward=1e9),
         Figures(backward=1e-9),
+        Figures(backward=0.0),
         Figures(step=2.0),
         Figures(),
     ]
     ranks = [judge(figures).rank for figures in order]
-    assert ranks == sorted(ranks) == list(range(10))
+    assert ranks == sorted(ranks) == list(range(11))
 
 
 def test_a_remedy_tells_weights_from_construction():
@@ -108,14 +109,15 @@ def test_a_remedy_begins_with_a_raw_input_where_that_may_be_why():
 
 def test_every_verdict_has_a_remedy_and_health_needs_none():
     sick = [Figures(weights_finite=False), Figures(spread=1e9), Figures(dead=1.0), Figures(saturated=1.0)]
-    sick += [Figures(backward=1e-9), Figures(step=2.0)]
+    sick += [Figures(backward=1e-9), Figures(backward=0.0), Figures(step=2.0)]
     for figures in sick:
         for fresh in (None, judge(figures), judge(Figures())):
             for activation in ("sigmoid", "relu", ""):
                 text = remedy(judge(figures), Setting(activation, fresh=fresh))
                 assert text.endswith("."), text
     assert remedy(judge(Figures()), Setting()) == ""
-    vanished = remedy(judge(Figures(backward=0.0)), Setting("sigmoid"))
+    assert remedy(judge(Figures(backward=0.0)), Setting("sigmoid")).startswith("Look above it: a layer whose units are")
+    vanished = remedy(judge(Figures(backward=1e-9)), Setting("sigmoid"))
     assert vanished == (
         "Use 'elu' with kernel_initializer=zoo.layers.for_activation('elu') in its place; or put "
         "keras.layers.BatchNormalization() before each activation."

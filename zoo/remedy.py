@@ -59,7 +59,7 @@ def remedy(judged: Verdict, setting: Setting) -> str:
     if judged.name == "healthy":
         return ""
     learned = setting.fresh is not None and setting.fresh.name == "healthy"
-    raw = setting.spread > RAW and judged.rank in (3, 5, 8)
+    raw = setting.spread > RAW and judged.rank in (3, 5, 9)
     return (
         _origin(judged, setting.fresh)
         + (_SCALE.format(spread=setting.spread) if raw else "")
@@ -77,6 +77,8 @@ def _fix(judged: Verdict, setting: Setting, learned: bool) -> str:
     if judged.rank in (0, 1, 2):
         return _first(f"start again from weights that are numbers; then {_CALMER}.")
     if judged.rank == 8:
+        return "Look above it: a layer whose units are all off, or a gradient that is stopped, lets nothing through."
+    if judged.rank == 9:
         return "Lower the rate (--learning-rate), or clip the gradients: --global-clipnorm 1."
     fixes: dict[str, Callable[[Setting, bool], str]] = {
         "exploding": _exploding,

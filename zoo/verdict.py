@@ -91,9 +91,10 @@ def judge(figures: Figures) -> Verdict:
     The first that holds, in this order: weights, outputs or gradients that are not numbers (exploding); outputs that
     spread more than a thousandfold (exploding); dead; saturated; a gradient more than a thousand times (exploding) or
     less than a thousandth (vanishing) of what the highest hidden layer gets; outputs that hardly differ between
-    examples (vanishing); a step longer than the weights (exploding). Spreads are judged against the input's and against
-    1, that of a normalized input, whichever is the more lenient. Of the network's outputs, saturation, dead units and
-    whatever vanishes are not judged: certain outputs are meant to be flat, and a fresh top may start at 0.
+    examples (vanishing); no gradient at all (vanishing); a step longer than the weights (exploding). Spreads are judged
+    against the input's and against 1, that of a normalized input, whichever is the more lenient. Of the network's
+    outputs, saturation, dead units and whatever vanishes are not judged: certain outputs are meant to be flat, and a
+    fresh top may start at 0.
 
     Example:
         >>> judge(Figures(spread=0.4, forward=1.1, backward=2e-5)).name
@@ -124,13 +125,15 @@ def _judge_signals(f: Figures, sizes: list[float]) -> Verdict:
     if not f.output and f.backward is not None:
         if f.backward > EXPLODED:
             return Verdict("exploding", f"it gets {_times(f.backward)} the gradient of the highest hidden layer", 6)
-        if f.backward < VANISHED:
+        if 0 < f.backward < VANISHED:
             return Verdict("vanishing", f"it gets {_times(f.backward)} the gradient of the highest hidden layer", 7)
     if not f.output and sizes and max(sizes) < VANISHED:
         return Verdict("vanishing", f"its outputs spread {_times(max(sizes))} as far as the input", 7)
+    if not f.output and f.backward == 0:
+        return Verdict("vanishing", "no gradient reaches it", 8)
     if f.step is not None and f.step > STEP:
-        return Verdict("exploding", f"one step moves its weights by {_times(f.step)} their size", 8)
-    return Verdict("healthy", "", 9)
+        return Verdict("exploding", f"one step moves its weights by {_times(f.step)} their size", 9)
+    return Verdict("healthy", "", 10)
 
 
 def _times(factor: float) -> str:
