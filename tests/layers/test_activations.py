@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from zoo.errors import CardError
 from zoo.layers import RReLU, activation
 from zoo.layers.activation_facts import CHAPTER_ORDER, FACTS, initializer_text
@@ -321,6 +322,35 @@ def test_what_cannot_be_made_says_why(call: Callable[[], Any], message: str):
     with pytest.raises(CardError) as caught:
         call()
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "spec", ["leaky_relu", "very_leaky_relu", "rrelu", "prelu", {"name": "elu", "alpha": 0.5}], ids=str
+)
+def test_a_new_top_takes_the_same_names_and_starts_from_he(spec: Any):
+    net = zoo.replace_top(zoo.load("glyphs"), classes=3, hidden=[300], activation=spec)
+    bend, dense = net.get_layer("top_activation1"), net.get_layer("top_dense1")
+    assert type(bend) is type(activation(spec, rank=2))
+    assert dense.kernel.numpy().std() == pytest.approx(math.sqrt(2 / dense.kernel.shape[0]), rel=0.02)
+
+
+def test_a_new_top_of_selu_drops_by_alpha_dropout():
+    net = zoo.replace_top(zoo.load("glyphs"), classes=3, hidden=[30, 20], activation="selu", dropout=0.1)
+    drops = [layer for layer in net.layers if layer.name in ("top_dropout1", "top_dropout2")]
+    assert [type(layer) for layer in drops] == [layers.AlphaDropout] * 2
+    assert len({layer.seed for layer in drops}) == 2
+
+
+def test_a_new_top_of_rrelu_follows_from_its_seed():
+    x = np.random.default_rng(0).uniform(0, 255, (4, 8, 8, 1)).astype("float32")
+
+    def trained(seed: int) -> Array:
+        net = zoo.replace_top(zoo.load("glyphs"), classes=3, hidden=[30, 30], activation="rrelu", seed=seed)
+        assert len({net.get_layer(f"top_activation{i}").seed for i in (1, 2)}) == 2
+        return keras.ops.convert_to_numpy(net(x, training=True))
+
+    np.testing.assert_array_equal(trained(1), trained(1))
+    assert (trained(1) != trained(2)).any()
 
 
 # --- the table of facts
