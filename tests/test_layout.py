@@ -56,6 +56,10 @@ ROWS = (
     ("surgery", "layer_pattern", "starting_point", "train"),
     ("layer_pattern", "norm_limits"),
     ("stage_network", "weight_averaging", "train"),
+    ("verdict", "remedy", "inspection"),
+    ("verdict", "inspection_result", "inspection_charts", "inspection_folder"),
+    ("probing", "gradients", "inspection"),
+    ("subject", "inspection"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.

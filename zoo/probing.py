@@ -239,16 +239,16 @@ class _Search:
         outputs = self._main(last)
         first = getattr(operation, "data_format", None) == "channels_first" and len(outputs.shape) > 2
         return Place(
-            name,
-            type(operation).__name__,
-            operation if id(node) in self._weighted else None,
-            outputs,
-            curve,
-            last.input_tensors[0] if curve else None,
-            last.operation if curve else None,
-            any(isinstance(link.operation, _NORMALIZING) for link in chain),
-            1 if first else -1,
-            id(node) not in self._above,
+            name=name,
+            kind=type(operation).__name__,
+            layer=operation if id(node) in self._weighted else None,
+            outputs=outputs,
+            curve=curve,
+            before=last.input_tensors[0] if curve else None,
+            apply=last.operation if curve else None,
+            normalized=any(isinstance(link.operation, _NORMALIZING) for link in chain),
+            axis=1 if first else -1,
+            output=id(node) not in self._above,
         )
 
     def references(self) -> list[Any]:
