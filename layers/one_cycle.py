@@ -41,11 +41,9 @@ class _Cycle(Schedule):
         return value
 
     def _between(self, first: float, last: float, share: Any) -> Any:
-        # Two products, not first + share * (last - first): the last rate is 250,000 times smaller than the highest, and
-        # would be what the difference leaves of 32 bits.
         if self.anneal == "cos":
             share = (1.0 - ops.cos(share * 3.141592653589793)) / 2.0
-        return first * (1.0 - share) + last * share
+        return first + (last - first) * share
 
     def get_config(self) -> dict[str, Any]:
         """Its arguments."""

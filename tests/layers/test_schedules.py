@@ -45,6 +45,11 @@ TABLES: dict[str, tuple[dict[str, Any], int | None, Table]] = {
         50,
         {0: 0.1, 25: 0.1 / np.sqrt(10), 50: 0.01, 100: 0.001},  # a tenth in 50 steps
     ),
+    "exponential from a whole number": (
+        {"name": "exponential", "initial_learning_rate": 1},  # of which Keras alone makes 1, 0, 0, ...
+        50,
+        {0: 1.0, 50: 0.1, 100: 0.01},
+    ),
     "power 1": (
         {"name": "power", "initial_learning_rate": 0.1, "decay_steps": 20},
         None,
@@ -211,7 +216,7 @@ def test_the_table_that_was_given_is_left_as_it_is():
 
 
 def test_the_smallest_rate_of_one_cycle_keeps_its_digits():
-    """As first + share * (last - first) it would have lost them in 32 bits."""
+    """It is the value itself, not what 32 bits leave of a difference from the highest."""
     rate = OneCycle(0.1, 100, final_div_factor=1e6)
     assert float(rate(99)) == pytest.approx(4e-9, rel=1e-6)
 
