@@ -1,5 +1,6 @@
 """One cycle: the rate up and down again once, and the momentum down and up."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class _Cycle(Schedule):
 
     def _between(self, first: float, last: float, share: Any) -> Any:
         if self.anneal == "cos":
-            share = (1.0 - ops.cos(share * 3.141592653589793)) / 2.0
+            share = (1.0 - ops.cos(share * math.pi)) / 2.0
         return first + (last - first) * share
 
     def get_config(self) -> dict[str, Any]:
