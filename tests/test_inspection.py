@@ -440,7 +440,7 @@ def test_data_by_name_has_its_classes_numbered_as_the_networks_labels():
     other = zoo.inspect("glyphs", zoo.open_data((x[:80].astype("uint8"), ["cat", "dog"] * 40)))
     assert other.loss.endswith("a stand-in: the network does not know the data's classes cat, dog")
     model = live(keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(4), layers.Dense(3)]))
-    assert zoo.inspect(model, "digits").loss.endswith("a stand-in: the data has 10 classes, the network 3")
+    assert zoo.inspect(model, "digits").loss.endswith("a stand-in: the data has 10 classes, the network 3 outputs")
 
 
 def test_a_run_folder_is_measured_on_its_training_side(tiny_run):

@@ -248,6 +248,7 @@ except SystemExit as done:
         ("info", "dnn"),
         ("info", "RUN"),
         ("finetune", "--help"),
+        ("inspect", "--help"),
         ("info", "glyphs"),
     ],
     ids=lambda arguments: " ".join(arguments or ("import zoo",)),

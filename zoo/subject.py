@@ -140,7 +140,9 @@ def _targets(data: Dataset, rows: np.ndarray, card: Card | None, network: keras.
         return None, NO_TARGETS
     if not labels:
         fits = target.size == outputs or (target.kind == "classes" and target.size == 2 and outputs == 1)
-        return (values, "") if fits else (None, f"the data has {target.size} {target.kind}, the network {outputs}")
+        return (
+            (values, "") if fits else (None, f"the data has {target.size} {target.kind}, the network {outputs} outputs")
+        )
     foreign = [name for name in target.names if name not in labels]
     if foreign or (target.kind == "numbers" and target.size != len(labels)):
         listed = ", ".join(foreign[:3]) + (", ..." if len(foreign) > 3 else "")
