@@ -165,6 +165,22 @@ def test_what_draws_nothing_is_the_same_in_training(name: str):
     assert all((value == before[path]).all() for path, value in seed_free(model).items())
 
 
+@by_name([name for name, case in LAYERS.items() if len(case.shapes[0]) == 2])
+def test_a_mask_reaches_what_stands_above(name: str):
+    case, steps = LAYERS[name], 2
+    x = contract.numbers((3, *case.shapes[0]))
+    x[:, steps:] = 0.0
+    inputs = keras.Input(case.shapes[0])
+    mask = keras.ops.any(keras.ops.not_equal(inputs, 0.0), axis=-1)
+    below = [inputs, mask] if len(case.shapes) > 1 else keras.layers.Masking()(inputs)
+    layer = case.make()
+    y = layer(below)
+    mean = keras.Model(inputs, keras.layers.GlobalAveragePooling1D()(y))
+    all_steps = contract.set_weights(keras.Model(inputs, y))(x)
+    wanted = contract.array(all_steps)[:, :steps].mean(axis=1)
+    np.testing.assert_allclose(contract.array(mean(x)), wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @by_name([name for name, case in LAYERS.items() if case.draws])
 def test_draws_have_the_mean_the_spread_and_the_range_that_they_should(name: str, policy: str):
