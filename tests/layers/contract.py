@@ -297,7 +297,7 @@ def main(folder: Path) -> None:
     """Writes what this backend gives."""
     folder.mkdir(parents=True, exist_ok=True)
     held = {f"{name}|{i}": part for name, parts in results() for i, part in enumerate(parts)}
-    np.savez(folder / "results.npz", allow_pickle=False, backend=keras.backend.backend(), **held)
+    np.savez(folder / "results.npz", backend=keras.backend.backend(), **held)
     for name, case in LAYERS.items():
         alone(case).save(folder / file_name(name))
     print(f"{len(held)} results and {len(LAYERS)} models of {keras.backend.backend()} in {folder}")
