@@ -153,6 +153,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("data.class_weights", {"a": True}, "none | balanced, or a table"),
         ("data.class_weights", {"a": float("inf")}, "none | balanced, or a table"),
         ("data.label_column", "y", "a list; received 'y'"),
+        ("top.activation", 3, "a name, or a table such as"),
+        ("top.activation", {"alpha": 0.5}, "a name, or a table such as"),
         ("top.hidden", [0], "widths of 1 or more; received [0]"),
         ("top.hidden", [1.5], "a list of whole numbers; received [1.5]"),
         ("top.dropout", 1.0, "0 to below 1; received 1.0"),

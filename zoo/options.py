@@ -30,7 +30,7 @@ class Options:
     feature_columns: tuple[str, ...] | None = None
     skip_bad: bool | None = None
     hidden: tuple[int, ...] | None = None
-    activation: str | None = None
+    activation: str | dict[str, Any] | None = None
     dropout: float | None = None
     loss: str | None = None
     label_smoothing: float | None = None

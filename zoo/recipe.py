@@ -69,7 +69,7 @@ class TopPart:
     """``[top]``: the fresh layers, and the loss."""
 
     hidden: tuple[int, ...] = ()
-    activation: str = "elu"
+    activation: str | dict[str, Any] = "elu"
     dropout: float = 0.0
     loss: str = "auto"
     label_smoothing: float = 0.0
@@ -222,10 +222,18 @@ def _read_class_weights(table: Table) -> str | dict[str, float]:
     return value
 
 
+def _read_activation(table: Table) -> str | dict[str, Any]:
+    value = table.take_any("activation", "elu")
+    named = value.get("name") if isinstance(value, dict) else value
+    if not isinstance(named, str):
+        table.fail("activation", 'a name, or a table such as { name = "elu", alpha = 0.5 }', value)
+    return value
+
+
 def _read_top(table: Table) -> TopPart:
     part = TopPart(
         table.numbers("hidden", [], whole=True),
-        table.take("activation", str, "elu"),
+        _read_activation(table),
         table.take("dropout", float, 0.0),
         table.choice("loss", LOSSES, "auto"),
         table.take("label_smoothing", float, 0.0),

@@ -17,7 +17,11 @@ SCHEDULES = (
     "one_cycle",
 )
 #: The momentum that one cycle moves against the rate, by optimizer.
-_MOMENTUM = {"sgd": "momentum", **dict.fromkeys(("adam", "adamw", "adamax", "nadam", "lamb", "lion"), "beta_1")}
+_MOMENTUM = {
+    "sgd": "momentum",
+    "muon": "momentum",
+    **dict.fromkeys(("adam", "adamw", "adamax", "nadam", "lamb", "lion"), "beta_1"),
+}
 #: What performance scheduling does unless a recipe says otherwise.
 _PLATEAU = {"monitor": "val_loss", "factor": 0.1, "patience": 5, "min_delta": 0.0, "cooldown": 0, "min_lr": 0.0}
 

@@ -174,7 +174,7 @@ def _pulled(
     if stage.l2_sp is None:
         return nullcontext()
     top = "|".join(re.escape(name) for name in plan.rows[-1].block.layers)
-    return l2_sp(graph, **stage.l2_sp, start=start, fresh=top)
+    return l2_sp(graph, stage.l2_sp["alpha"], stage.l2_sp["beta"], start=start, fresh=top)
 
 
 def _optimizer(

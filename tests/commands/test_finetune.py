@@ -145,7 +145,7 @@ def test_augmentation_and_class_weights_that_do_not_fit_leave_nothing(call, tmp_
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "v.npz", x=rng.normal(size=(60, 4)).astype("float32"), y=rng.normal(size=60).astype("float32"))
     for flags, said in (
-        (["--augment", "light"], "Augmentation needs images."),
+        (["--augment", "light"], "There is no augmentation 'light' for vectors: it is for images."),
         (["--class-weights", "balanced"], "Class weights need classes."),
     ):
         result = call("finetune", "dnn", tmp_path / "v.npz", "--from-scratch", "--out", tmp_path / "r", *flags)
