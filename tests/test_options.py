@@ -50,6 +50,7 @@ def test_without_flags_a_recipe_stays_as_it_is():
         ("top", "hidden", (8,), (16, 4)),
         ("top", "hidden", (8,), ()),
         ("top", "activation", "elu", "relu"),
+        ("top", "activation", "elu", {"name": "elu", "alpha": 0.5}),
         ("top", "dropout", 0.5, 0.0),
         ("top", "loss", "auto", "huber"),
         ("top", "label_smoothing", 0.1, 0.0),
