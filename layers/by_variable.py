@@ -134,6 +134,6 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
     if made is None:
         name = keras_name(type(plain))
         what = f"The optimizer '{name}' cannot learn at rates by block: its step does not scale with its rate."
-        raise RecipeError(what, fix="Use another, such as adam, or one rate for all.")
+        raise RecipeError(what, fix="Use another, such as adam, or one rate for all: --layer-decay 1, layer_decay=1.0.")
     config = {**plain.get_config(), "multipliers": list(multipliers)}
     return made.from_config(config)  # type: ignore[attr-defined]
