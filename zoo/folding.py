@@ -12,11 +12,9 @@ from .copying import OWN_LAYERS, Copy, copy_layer, copy_switches, first_line, re
 from .errors import SurgeryError
 from .flattening import flat
 from .graph import arguments_anew, calls, node_of, outputs_of
-from .layers import FrozenBatchNorm
 from .linear_layers import KINDS, Linear, channel_axis, is_identity, not_linear, pads
+from .normalizing import BATCH_NORMS
 from .text_table import text_table
-
-_NORMS = (keras.layers.BatchNormalization, FrozenBatchNorm)
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,7 @@ class _Decision:
                 self._users.setdefault(id(tensor), []).append(node)
         self._layers: dict[str, Any] = {}
         self._inputs = {id(tensor) for tensor in graph.inputs}
-        norms = [node for node in self._nodes if isinstance(node.operation, _NORMS)]
+        norms = [node for node in self._nodes if isinstance(node.operation, BATCH_NORMS)]
         self._norms = list({id(node.operation): node for node in norms}.values())
         self._rows: dict[str, Fold] = {}
         for node in self._norms:
@@ -176,9 +174,9 @@ class _Decision:
 
     def _inside(self) -> Iterator[Fold]:
         for operation in {id(n.operation): n.operation for n in self._nodes}.values():
-            if isinstance(operation, keras.layers.Layer) and not isinstance(operation, _NORMS):
+            if isinstance(operation, keras.layers.Layer) and not isinstance(operation, BATCH_NORMS):
                 for layer in operation._flatten_layers(include_self=False):
-                    if isinstance(layer, _NORMS):
+                    if isinstance(layer, BATCH_NORMS):
                         reason = f"it is inside '{operation.name}' ({type(operation).__name__})"
                         yield Fold(f"{operation.name}/{layer.name}", reason=reason)
 
@@ -228,7 +226,7 @@ class _Decision:
 
     def _not_fixed(self, node: Any) -> str | None:
         norm = node.operation
-        if type(norm) not in _NORMS:
+        if type(norm) not in BATCH_NORMS:
             return f"it is of a kind of its own ({type(norm).__name__})"
         if self._times[id(norm)] > 1:
             return f"it is called {self._times[id(norm)]} times"

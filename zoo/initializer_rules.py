@@ -9,9 +9,10 @@ import keras
 from .departure import Departure, names_of
 from .layers.initializers import SCALES
 from .layers.selu import suits_selu
+from .normalizing import NORMALIZING
 from .orthonormal import DEPTHWISE, SEPARABLE, TRANSPOSED
 from .probing import S_SHAPED
-from .wiring import DROPPING, NORMALIZING, WEIGHTED, Applied, Wiring
+from .wiring import DROPPING, WEIGHTED, Applied, Wiring
 
 initializers = keras.initializers
 

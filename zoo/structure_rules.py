@@ -6,8 +6,9 @@ from typing import Any
 import keras
 
 from .departure import Departure, names_of
+from .normalizing import BATCH_NORMS, NORMALIZING
 from .probing import S_SHAPED
-from .wiring import BATCH_NORMS, DROPPING, NORMALIZING, WEIGHTED, Wiring, applied_by
+from .wiring import DROPPING, WEIGHTED, Wiring, applied_by
 
 layers = keras.layers
 

@@ -9,7 +9,7 @@ import keras
 
 from .graph import calls
 from .layers.activations import Function
-from .layers.batch_norm import FrozenBatchNorm
+from .normalizing import NORMALIZING
 from .orthonormal import DEPTHWISE, FULL, SEPARABLE, TRANSPOSED
 from .probing import curve_of, kernels
 
@@ -17,11 +17,6 @@ layers = keras.layers
 
 #: Layers that multiply by a kernel.
 WEIGHTED = (*FULL, *DEPTHWISE, *SEPARABLE, *TRANSPOSED, layers.EinsumDense)
-BATCH_NORMS = (layers.BatchNormalization, FrozenBatchNorm)
-NORMALIZING = (
-    *BATCH_NORMS,
-    *(layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization, layers.UnitNormalization),
-)
 DROPPING = (
     *(layers.Dropout, layers.GaussianDropout),
     *(layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D),
