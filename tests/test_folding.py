@@ -1,7 +1,11 @@
 """Batch normalization folded into what stands beside it: the same outputs, fewer layers."""
 
 import gc
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -89,7 +93,15 @@ def check(model: keras.Model, folded: set[str] | None = None, tolerance: float =
     assert folded is None or set(decision.folded) == folded
     left = {layer.name for layer in result.layers if isinstance(layer, (layers.BatchNormalization, FrozenBatchNorm))}
     assert left == {row.norm for row in decision.rows if not row.into}
+    again = keras.tree.flatten(saved_and_loaded(result)(x, training=False))
+    assert all(np.array_equal(one, other) for one, other in zip(pairs[1], again, strict=True))
     return result
+
+
+def saved_and_loaded(model: keras.Model) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "folded.keras")
+        return keras.models.load_model(Path(folder) / "folded.keras")
 
 
 def axis_of(layer: Any) -> int:
@@ -214,6 +226,29 @@ def test_a_network_of_plain_keras_comes_back(tmp_path):
     loaded = keras.models.load_model(tmp_path / "folded.keras")
     assert all(type(layer).__module__.startswith("keras.") for layer in loaded.layers)
     assert gap(model(images(8)), loaded(images(8))) < 1e-5
+
+
+@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
+def test_an_output_that_was_folded_comes_back_without_zoo(policy: str, tmp_path: Path):
+    """In a process that has Keras alone."""
+    parts = [layers.Dense(3, name="low"), layers.BatchNormalization(name="norm")]
+    for part in parts:
+        part.dtype_policy = policy
+    result = zoo.fold_batch_norm(chain((4,), *parts))
+    result.save(tmp_path / "folded.keras")
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    np.save(tmp_path / "x.npy", x)
+    code = """
+import sys, keras, numpy as np
+y = keras.models.load_model("folded.keras")(np.load("x.npy"))
+np.save("y.npy", keras.ops.convert_to_numpy(keras.ops.cast(y, "float64")))
+assert not any(name.split(".")[0] == "zoo" for name in sys.modules)
+print(keras.backend.standardize_dtype(y.dtype))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == [policy.removeprefix("mixed_")], done.stderr
+    expected = keras.ops.convert_to_numpy(keras.ops.cast(result(x), "float64"))
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
 
 
 def test_penalties_and_constraints_on_the_old_values_go():

@@ -127,7 +127,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
             if node.operation.name in folded:
                 value = copy.values[id(node.input_tensors[0])]
                 if id(node.outputs[0]) in ends:  # an output is called after the layer that gives it
-                    value = keras.layers.Identity(name=node.operation.name, dtype=node.operation.dtype_policy)(value)
+                    policy = node.operation.dtype_policy.name  # Identity does not save a policy that is an object
+                    value = keras.layers.Identity(name=node.operation.name, dtype=policy)(value)
                 copy.values[id(node.outputs[0])] = value
                 continue
             args, kwargs = arguments_anew(node, copy.values)
