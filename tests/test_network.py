@@ -1,5 +1,9 @@
 """From a card to a plain Keras model."""
 
+import json
+import subprocess
+import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from zoo import load
+from zoo import finetune, load
 from zoo.card import Card, WeightsFile, card_text
 from zoo.errors import CardError, WeightsError
 from zoo.formats.safetensors import save_weights
 from zoo.input_form import InputForm
 from zoo.network import build, drawn_anew
+from zoo.progress import Progress
 from zoo.sources.path import digest_of
 
 VECTOR = Card(
@@ -89,19 +94,85 @@ def test_an_architecture_has_nothing_to_load():
 
 
 def test_a_file_that_keras_cannot_load_is_refused(tmp_path):
-    import json
-    import zipfile
-
     file = tmp_path / "odd.keras"
     layer = {"class_name": "InputLayer", "config": {"batch_shape": [None, 4]}}
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(
-            "config.json", json.dumps({"class_name": "Mine", "module": "mine", "config": {"layers": [layer]}})
+            "config.json", json.dumps({"class_name": "Mine", "module": "keras", "config": {"layers": [layer]}})
         )
         archive.writestr("metadata.json", "{}")
     message = said(load, file)
     assert message.startswith(f"Keras cannot load {file}: ")
-    assert message.endswith("If it has layers of your own, load it with keras, and give the model to zoo.finetune.")
+    assert message.endswith("Is it whole? If keras loads it with other arguments, give that model to zoo.finetune.")
+
+
+SAVED = """
+import keras
+
+register = keras.saving.register_keras_serializable(package="mine")
+
+@register
+class Gate(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+@register
+def bent(x):
+    return x
+
+class Plain(keras.layers.Layer):
+    def call(self, x):
+        return x
+"""
+
+
+def test_classes_that_nothing_registered_are_named_with_what_to_do(tmp_path):
+    """Saved in another process, as a user's script does; Keras's own classes and functions are not named."""
+    file = tmp_path / "own.keras"
+    script = f"""{SAVED}
+x = keras.Input((3,))
+y = keras.layers.Dense(2, activation=bent, kernel_regularizer="l2")(Plain()(Gate()(x)))
+y = keras.ops.relu(keras.layers.Dense(2, activation="gelu")(y)) + 1
+keras.Model(x, y).save({str(file)!r})
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert said(load, file) == (
+        f"{file} holds classes that nothing has registered with Keras here: mine>Gate, Plain, mine>bent. "
+        "The file is whole. In Python, import the module that registers them before zoo loads it, or say: "
+        "with keras.saving.custom_object_scope({'mine>Gate': Gate}): ..."
+    )
+    known: dict = {}
+    exec(SAVED.replace("@register", ""), known)
+    given = {"mine>Gate": known["Gate"], "Plain": known["Plain"], "mine>bent": known["bent"]}
+    with keras.saving.custom_object_scope(given):
+        assert load(file).output_shape == (None, 2)
+
+
+def test_a_class_that_another_version_of_zoo_had_is_named(tmp_path):
+    file = tmp_path / "later.keras"
+    first = {"module": "keras.layers", "class_name": "InputLayer", "config": {"batch_shape": [None, 4]}}
+    later = {"module": "zoo.layers", "class_name": "Later", "config": {}, "registered_name": "zoo>Later"}
+    config = {"module": "keras", "class_name": "Sequential", "config": {"name": "net", "layers": [first, later]}}
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", "{}")
+    assert said(load, file).endswith(
+        ": zoo>Later. This version of zoo has no zoo>Later; the run's recipe.lock names the version that saved it."
+    )
+
+
+def test_a_run_with_a_layer_of_ours_is_read_in_a_new_process(tmp_path):
+    """Nothing there has imported the layers before: RReLU has to be registered by whoever loads."""
+    out = tmp_path / "run"
+    options = {"hidden": [8], "activation": "rrelu", "limit_per_class": 3, "epochs": 1, "head_epochs": 1}
+    finetune("glyphs", "digits", out=out, **options, progress=Progress(quiet=True))
+    calls = (["evaluate", out, "digits", "--json"], ["predict", out, "characters:examples=5"])
+    for call in calls:
+        done = subprocess.run([sys.executable, "-m", "zoo", *map(str, call)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    script = f"import zoo; print(zoo.load({str(out)!r}).output_shape, zoo.Run({str(out)!r}).model.output_shape)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "(None, 10) (None, 10)\n", done.stderr
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not():

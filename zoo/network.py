@@ -5,12 +5,20 @@ from typing import Any
 
 import keras
 
-from . import models, registry
+from . import (
+    layers,  # noqa: F401  (a run's file may hold its classes: importing the package registers them with Keras)
+    models,
+    registry,
+)
 from .card import KERAS_FILE, Card
 from .copying import copy_preprocessing, rebuilt
 from .errors import CardError, WeightsError
 from .formats import safetensors
 from .seeds import derive
+from .unknown_classes import unknown_classes
+
+#: How the names of zoo's own classes begin where Keras has registered them.
+OURS = "zoo>"
 
 
 def load(name: str | os.PathLike[str] | Card) -> keras.Model:
@@ -24,7 +32,7 @@ def load(name: str | os.PathLike[str] | Card) -> keras.Model:
 
     Raises:
         CardError: if nothing has that name, or it is an architecture without weights.
-        WeightsError: if the weights were altered, or do not fit.
+        WeightsError: if the weights were altered, or do not fit; if the file holds classes that nothing registered.
 
     Example:
         >>> import zoo
@@ -40,13 +48,28 @@ def load(name: str | os.PathLike[str] | Card) -> keras.Model:
     try:
         loaded = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as reason:
-        what = f"Keras cannot load {path}: {str(reason).splitlines()[0]}"
-        fix = "If it has layers of your own, load it with keras, and give the model to zoo.finetune."
-        raise WeightsError(what, fix=fix) from reason
+        raise _not_loaded(path, reason) from reason
     if not isinstance(loaded, keras.Model):
         what = f"{path} does not hold a Keras model."
         raise WeightsError(what, received=type(loaded).__name__)
     return loaded
+
+
+def _not_loaded(path: os.PathLike[str], reason: Exception) -> WeightsError:
+    """The error for a file that Keras does not load: it names the classes that are missing, where that is why."""
+    unknown = unknown_classes(path)
+    if not unknown:
+        what = f"Keras cannot load {path}: {str(reason).splitlines()[0]}"
+        fix = "Is it whole? If keras loads it with other arguments, give that model to zoo.finetune."
+        return WeightsError(what, fix=fix)
+    what = f"{path} holds classes that nothing has registered with Keras here: {', '.join(unknown)}."
+    ours = [name for name in unknown if name.startswith(OURS)]
+    if ours:
+        fix = f"This version of zoo has no {' or '.join(ours)}; the run's recipe.lock names the version that saved it."
+        return WeightsError(what, fix=fix)
+    scope = f"keras.saving.custom_object_scope({{{unknown[0]!r}: {unknown[0].rpartition('>')[2]}}})"
+    imported = "In Python, import the module that registers them before zoo loads it"
+    return WeightsError(what, fix=f"The file is whole. {imported}, or say: with {scope}: ...")
 
 
 def layers_of_zoo(model: keras.Model) -> list[str]:
@@ -59,7 +82,7 @@ def layers_of_zoo(model: keras.Model) -> list[str]:
         ['low_held']
     """
     inside = model._flatten_layers(include_self=False)
-    return [layer.name for layer in inside if keras.saving.get_registered_name(type(layer)).startswith("zoo>")]
+    return [layer.name for layer in inside if keras.saving.get_registered_name(type(layer)).startswith(OURS)]
 
 
 def build(card: Card, *, seed: int, outputs: int | None = None, output: str = "softmax", **args: Any) -> keras.Model:
