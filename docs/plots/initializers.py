@@ -13,7 +13,7 @@ import numpy as np
 
 import zoo
 from zoo.input_form import InputForm
-from zoo.layers import chapter_table, for_activation
+from zoo.layers import activation, chapter_table, for_activation
 
 DEPTH, WIDTH, SEEDS = 20, 100, range(5)
 OUT = Path(__file__).parents[1] / "images" / "initializers.svg"
@@ -52,8 +52,22 @@ def by_depth(initializer, is_tanh: bool, x: np.ndarray) -> np.ndarray:
     return found
 
 
+def fading(name: str, width: int = 500) -> list[float]:
+    """By seed: the mean square of the twentieth layer's weighted sums, on inputs for which the first one's is 1."""
+    found = []
+    for seed in SEEDS:
+        y = np.random.default_rng(seed).normal(0, 0.5**0.5, (width, width)).astype("float32")
+        for layer in range(DEPTH):
+            z = y @ np.asarray(for_activation(name, seed=1000 * seed + layer)((width, width)))
+            y = np.asarray(activation(name)(z))
+        found.append(float(np.square(z).mean()))
+    return sorted(found)
+
+
 def main() -> None:
     """Measures, prints and draws."""
+    for name in ("relu", "elu", "gelu", "silu", "hard_silu", "mish", "softplus"):
+        print(f"{name:26} mean square in layer {DEPTH}: {', '.join(f'{v:.2g}' for v in fading(name))}")
     x = inputs()
     mpl.rcParams.update({"svg.hashsalt": "zoo", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")

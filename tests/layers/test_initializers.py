@@ -142,9 +142,14 @@ def test_rrelu_counts_the_mean_square_of_its_slopes():
     assert SCALES["rrelu"] == pytest.approx(2 / (1 + np.mean(slopes**2)), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["gelu", "silu", "mish", "hard_silu"])
-def test_smooth_rectifiers_are_near_the_scale_that_holds_signals(name):
-    """Roberts et al., 2022: at some variance both signals and small differences neither grow nor shrink."""
+def mean_square(name: str, variance: float) -> float:
+    """What an activation makes of weighted sums of this variance."""
+    return float((DENSITY * of(name, variance**0.5 * Z) ** 2).sum())
+
+
+@pytest.mark.parametrize(("name", "biases"), [("gelu", 0.17), ("silu", 0.56), ("mish", 0.09), ("hard_silu", 0.51)])
+def test_smooth_rectifiers_are_near_a_scale_that_holds_signals_with_random_biases_alone(name, biases):
+    """Roberts et al., 2022: at one variance both signals and small differences neither grow nor shrink."""
 
     def scale_at(variance: float) -> tuple[float, float]:
         root = variance**0.5
@@ -159,7 +164,41 @@ def test_smooth_rectifiers_are_near_the_scale_that_holds_signals(name):
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if np.sign(scale_at(middle)[1]) == signs[0] else (low, middle)
-    assert SCALES[name] == pytest.approx(scale_at(low)[0], rel=0.02)
+    scale = scale_at(low)[0]
+    assert SCALES[name] == pytest.approx(scale, rel=0.02)
+    assert low - scale * mean_square(name, low) == pytest.approx(biases, abs=0.006)  # what biases have to add
+
+
+def by_depth(name: str, layers: int) -> list[float]:
+    """The mean square of the weighted sums in each layer, in the limit of wide ones, with biases of 0."""
+    found = [1.0]
+    while len(found) < layers:
+        found.append(SCALES[name] * mean_square(name, found[-1]))
+    return found
+
+
+def test_the_page_says_what_depth_does_to_the_signal():
+    page = (Path(__file__).parents[2] / "docs" / "initializers.md").read_text(encoding="utf-8")
+    table = page.split("<!-- table of depth -->")[1].split("<!-- end of table of depth -->")[0]
+    depths = [int(depth) for depth in re.findall(r"\b\d+\b", table.strip().splitlines()[0])]
+    said = {}
+    for row in table.strip().splitlines()[2:]:
+        names, _, *values = row.strip("|").split("|")
+        said |= {name: [float(value) for value in values] for name in re.findall(r"`(\w+)`", names)}
+    assert depths == [5, 10, 20, 50] and {"relu", "elu", "gelu", "silu", "mish", "hard_silu", "tanh"} <= set(said)
+    for name, values in said.items():
+        found = by_depth(name, depths[-1])
+        assert [float(f"{found[depth - 1]:.2g}") for depth in depths] == values
+
+
+def test_a_network_fades_as_the_page_says():
+    """The integral against matrices: where fluctuations are small, one wide network is enough."""
+    y = np.random.default_rng(0).normal(0, 0.5**0.5, (300, 600)).astype("float32")
+    for layer, wanted in enumerate(by_depth("silu", 8)):
+        z = y @ np.asarray(for_activation("silu", seed=layer)((600, 600)))
+        assert np.square(z).mean() == pytest.approx(wanted, rel=0.35)
+        y = of("silu", z).astype("float32")
+    assert np.square(z).mean() < 0.05
 
 
 def test_selu_keeps_mean_0_and_variance_1():
