@@ -8,7 +8,7 @@ import keras
 
 from zoo.errors import PlanError, RecipeError
 
-from .by_name import keras_name
+from .ftrl import FtrlFromWeights
 
 
 class _ByVariable:
@@ -82,20 +82,14 @@ def _take_back(before: Sequence[tuple[Any, Any, float]]) -> None:
         variable.assign(old + (variable - old) * share if share else old)
 
 
-#: How the optimizers scale that do not scale with their rate; ``None``: not at all.
-_NOT_BY_RATE: dict[type, type | None] = {
-    keras.optimizers.Adafactor: _ByShare,
-    keras.optimizers.Lamb: _ByShare,
-    keras.optimizers.Ftrl: None,  # its values follow from its slots, so that taking back moves nothing back
-}
+#: Whose step is not proportional to the rate.
+_NOT_BY_RATE = (keras.optimizers.Adafactor, keras.optimizers.Lamb)
 
 
 @cache
-def scaling(plain: type) -> type | None:
-    """The class that scales an optimizer's steps by variable, registered for saved files; ``None`` if none can."""
-    how = next((_NOT_BY_RATE[base] for base in plain.__mro__ if base in _NOT_BY_RATE), _ByRate)
-    if how is None:
-        return None
+def scaling(plain: type) -> type:
+    """The class that scales an optimizer's steps by variable, registered for saved files."""
+    how = _ByShare if issubclass(plain, _NOT_BY_RATE) else _ByRate
     made = type(f"{plain.__name__}ByVariable", (how, plain), {"__module__": __name__})
     return keras.saving.register_keras_serializable(package="zoo")(made)
 
@@ -104,7 +98,8 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
     """The same optimizer with the learning rate multiplied for each variable; it holds for weight decay too.
 
     Each step moves a variable by its multiple of the plain step. The gradient is not scaled: Adam and its family would
-    undo that; clipping sees it as it is, and by the global norm all variables count, those at 0 too.
+    undo that; clipping sees it as it is, and by the global norm all variables count, those at 0 too. Under FTRL's
+    penalties a variable has the rate of its own rather than the multiple: what they set to 0 is 0 at any rate.
 
     A compiled model with such an optimizer can be saved, and loads where ``zoo.layers`` has been imported; in plain
     Keras it loads with ``compile=False``.
@@ -118,7 +113,7 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
         The optimizer; ``plain`` itself where every multiplier is 1.
 
     Raises:
-        RecipeError: for Ftrl, whose step does not scale with its rate.
+        RecipeError: for Keras's own Ftrl, whose weights follow from the sum of all gradients and not from a step.
 
     Example:
         >>> import keras
@@ -130,10 +125,9 @@ def by_variable(plain: keras.optimizers.Optimizer, multipliers: Sequence[float])
     """
     if all(m == 1.0 for m in multipliers):
         return plain
+    if isinstance(plain, keras.optimizers.Ftrl) and not isinstance(plain, FtrlFromWeights):
+        what = "Keras's own Ftrl cannot learn at a rate for each variable: it forgets the weights that it is given."
+        raise RecipeError(what, fix='Use zoo.layers.optimizer("ftrl"), which keeps them, or one rate for all.')
     made = scaling(type(plain))  # pyright: ignore[reportArgumentType]
-    if made is None:
-        name = keras_name(type(plain))
-        what = f"The optimizer '{name}' cannot learn at rates by block: its step does not scale with its rate."
-        raise RecipeError(what, fix="Use another, such as adam, or one rate for all: --layer-decay 1, layer_decay=1.0.")
     config = {**plain.get_config(), "multipliers": list(multipliers)}
     return made.from_config(config)  # type: ignore[attr-defined]

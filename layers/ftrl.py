@@ -1,5 +1,6 @@
-"""FTRL that starts from the weights that are there."""
+"""FTRL that starts from the weights that are there, at any rate and under any schedule."""
 
+from functools import wraps
 from typing import Any
 
 import keras
@@ -7,64 +8,72 @@ import keras
 from zoo.errors import RecipeError
 
 ops: Any = keras.ops
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 @keras.saving.register_keras_serializable(package="zoo")
 class FtrlFromWeights(keras.optimizers.Ftrl):
-    r"""Keras's FTRL-Proximal, which makes sparse models, but with the weights' values as its start.
+    r"""Keras's FTRL-Proximal, which makes sparse models, but from the weights' values and at a rate that may change.
 
-    FTRL does not step from where the weights are: it computes them anew from the sum z of all gradients so far, and
-    Keras lets z start at 0. So the first step throws away whatever the weights were, reused or initialized: to 0 but
-    for one gradient. Here z starts such that with a gradient of 0, and no penalty, the weights stay:
+    FTRL does not step from where the weights are: it computes them anew from the sum z of all gradients so far. Keras
+    lets z start at 0, so that the first step throws away whatever the weights were, and has the rate of the moment
+    stand for all rates before, so that a rate that changes rescales them. Here, with p the ``learning_rate_power``,
 
-    .. math:: z_0 = -\frac{\sqrt{n_0}}{\eta}\, w_0
+    .. math::
 
-    with :math:`n_0` the ``initial_accumulator_value``. The steps are Keras's own.
+        n_t = n_{t-1} + g_t^2 \qquad q_t = \frac{n_t^{-p} + \beta}{\eta_t} \qquad
+        z_t = z_{t-1} + g_t - (q_t - q_{t-1})\, w_{t-1} \qquad
+        w_t = \frac{\text{clip}(z_t, \pm\lambda_1) - z_t}{q_t + 2 \lambda_2}
+
+    from :math:`z_0 = -q_0 w_0`. While the gradients are 0 and there is no penalty, the weights stay, bit for bit. From
+    weights of 0 at a constant rate it is Keras's own step, and without a penalty AdaGrad's: :math:`w_t = w_{t-1} - g_t
+    / q_t`.
+
+    What is kept is :math:`z_t + q_t w_t`, what the penalties hold back, which is 0 at the start and needs no earlier
+    rate. So whatever else moves the weights (weight decay, a constraint, an average) holds too; z would undo it. At a
+    rate of 0 nothing moves, and a weight that starts with n = 0 stays until its first gradient.
 
     Args:
         **arguments: Those of ``keras.optimizers.Ftrl``, with its defaults.
 
     Raises:
-        RecipeError: where it is built, if its schedule starts at 0: FTRL divides by the rate.
+        RecipeError: if ``beta`` is below 0.
 
     Reference:
-        McMahan et al., 2013, "Ad click prediction: a view from the trenches", algorithm 1; the start amounts to
-        centring the first term of equation 2 at the given weights.
+        McMahan et al., 2013, "Ad click prediction: a view from the trenches", section 3 and algorithm 1, with the sigma
+        of a rate that changes: their sum is q. The start is that of a first step that came from the given weights.
 
     Example:
         >>> weight = keras.Variable([5.0])
         >>> FtrlFromWeights(0.1).apply([keras.ops.zeros(1)], [weight])
         >>> forgets = keras.Variable([5.0])
         >>> keras.optimizers.Ftrl(0.1).apply([keras.ops.zeros(1)], [forgets])
-        >>> round(float(weight[0]), 5), float(abs(forgets[0]))
+        >>> float(weight[0]), float(abs(forgets[0]))
         (5.0, 0.0)
     """
 
-    def build(self, var_list: Any) -> None:
-        """Makes the accumulators for the variables that it is going to train."""
-        schedule = self._learning_rate
-        if isinstance(schedule, Schedule) and not float(schedule(0)) > 0:
-            what = "FTRL cannot start at a learning rate of 0: it divides by it."
-            raise RecipeError(what, fix="Let the warm-up start above 0: warmup_start = 1e-4.")
-        super().build(var_list)
+    @wraps(keras.optimizers.Ftrl.__init__)
+    def __init__(self, *given: Any, **arguments: Any):
+        super().__init__(*given, **arguments)
+        if not self.beta >= 0:
+            what = "FTRL cannot divide by a number below 0."
+            raise RecipeError(what, expected="beta of 0 or more", received=f"beta = {self.beta!r}")
 
-    def add_optimizer_variables(self, trainable_variables: Any, name: Any, initializer: Any = "zeros") -> Any:
-        """Keras's accumulators n and z, z with its start."""
-        if name != ["accumulator", "linear"]:
-            return super().add_optimizer_variables(trainable_variables, name, initializer)
-        start = super().add_optimizer_variables(trainable_variables, "accumulator", initializer[0])
-        linear = [
-            self.add_variable_from_reference(variable, name="linear", initializer=self._start(variable))
-            for variable in trainable_variables
-        ]
-        return start, linear
-
-    def _start(self, variable: Any) -> Any:
-        """An initializer, not a value: in a compiled step it is computed once, a value would be in every step."""
-
-        def start(shape: Any, dtype: Any = None) -> Any:
-            root = self.initial_accumulator_value**-self.learning_rate_power
-            return ops.cast(-root / ops.cast(self.learning_rate, variable.dtype) * variable, dtype)
-
-        return start
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """One step of one variable; the slot ``linear`` holds z + q w."""
+        rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
+        index = self._get_variable_index(variable)
+        accumulator, linear = self._accumulators[index], self._linears[index]
+        l1, l2 = self.l1_regularization_strength, self.l2_regularization_strength
+        grown = accumulator + ops.square(gradient)
+        held = ops.power(grown, -self.learning_rate_power) + self.beta  # q eta, which is finite at a rate of 0 too
+        seen = held > 0
+        pull = linear + gradient + 2.0 * self.l2_shrinkage_regularization_strength * variable
+        z = pull - ops.where(ops.equal(variable, 0), 0.0, held * variable / rate)
+        clipped = ops.clip(z, -l1, l1)
+        step = rate * (clipped - pull - 2.0 * l2 * variable) / ops.where(seen, held + 2.0 * l2 * rate, 1.0)
+        value = variable + ops.where(seen, step, 0.0)
+        if l1:
+            value = ops.where(ops.logical_and(seen, ops.abs(z) <= l1), 0.0, value)  # exactly
+        self.assign(linear, ops.where(seen, clipped - 2.0 * l2 * value, linear))
+        self.assign(accumulator, grown)
+        self.assign(variable, value)

@@ -20,7 +20,7 @@ from .schedules import Schedule, schedule
 def names() -> dict[str, type]:
     """Keras's optimizers by name, lower case: ``sgd``, ``adam``, ``rmsprop``, ...
 
-    ``ftrl`` is Keras's but for its start: it keeps the weights that are there (``FtrlFromWeights``).
+    ``ftrl`` is Keras's but that it keeps the weights that are there, whatever the rate does (``FtrlFromWeights``).
     """
     left_out = ("lossscaleoptimizer", "multioptimizer")
     found = classes(keras.optimizers, keras.optimizers.Optimizer)

@@ -145,18 +145,30 @@ def adafactor(w: Values, gs: Sequence[Values], eta: float) -> Values:
 
 
 def ftrl(
-    w: Values, gs: Sequence[Values], eta: float, l1: float = 0.0, l2: float = 0.0, forgets: bool = False
+    w: Values,
+    gs: Sequence[Values],
+    eta: float | Sequence[float],
+    l1: float = 0.0,
+    l2: float = 0.0,
+    beta: float = 0.0,
+    power: float = -0.5,
+    start: float = 0.1,
 ) -> Values:
-    """n' = n + g^2; z <- z + g - (sqrt n' - sqrt n) / eta w; w <- (clip(z, l1) - z) / (sqrt n' / eta + 2 l2).
+    """McMahan et al., 2013, algorithm 1, with 1 / alpha at the rate of the moment, and Keras's power and 2 l2.
 
-    n starts at 0.1 and z at 0, which forgets w; ours at -sqrt(0.1) / eta w.
+    n <- n + g^2; q = (n^-power + beta) / eta; z <- z + g - (q - q before) w; w <- (sign(z) l1 - z) / (q + 2 l2), or 0
+    where |z| <= l1. Ours starts at z = -q w; Keras's at 0, with an eta of now in both q, so that w is forgotten.
     """
-    n = np.full_like(w, 0.1)
-    z = np.zeros_like(w) if forgets else -np.sqrt(n) / eta * w
-    for g in gs:
-        z = z + g - (np.sqrt(n + g**2) - np.sqrt(n)) / eta * w
+    etas = [eta] * len(gs) if isinstance(eta, float) else list(eta)
+    n = np.full_like(w, start)
+    before = (n**-power + beta) / etas[0]
+    z = -before * w
+    for now, g in zip(etas, gs, strict=True):
         n = n + g**2
-        w = np.where(np.abs(z) <= l1, 0.0, (np.sign(z) * l1 - z) / (np.sqrt(n) / eta + 2 * l2))
+        q = (n**-power + beta) / now
+        z = z + g - (q - before) * w
+        w = np.where(np.abs(z) <= l1, 0.0, (np.sign(z) * l1 - z) / (q + 2 * l2)) if l1 else -z / (q + 2 * l2)
+        before = q
     return w
 
 

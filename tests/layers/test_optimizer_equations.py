@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from tests.layers import optimizer_equations as equations
-from zoo.errors import RecipeError
 from zoo.layers import optimizer
 from zoo.layers.optimizers import names
 
@@ -44,6 +43,12 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[..., np.ndarray], dict[str,
         {"l1_regularization_strength": 1.5, "l2_regularization_strength": 0.25},
         equations.ftrl,
         {"l1": 1.5, "l2": 0.25},
+    ),
+    "ftrl, beta and another power": (
+        "ftrl",
+        {"beta": 1.0, "learning_rate_power": -0.75, "initial_accumulator_value": 0.0},
+        equations.ftrl,
+        {"beta": 1.0, "power": -0.75, "start": 0.0},
     ),
     "muon": ("muon", {}, equations.muon, {}),
     "schedulefreeadamw": (
@@ -80,39 +85,6 @@ def test_keras_computes_the_equation(case: str, shape: tuple[int, ...]):
     expected = equation(w, gs, ETA, **numbers)
     assert np.abs(expected - w).max() > 1e-4, "nothing moved: nothing is shown"
     np.testing.assert_allclose(found, expected, rtol=EXACT, atol=EXACT * np.abs(expected - w).max())
-
-
-def test_kerass_own_ftrl_forgets_the_weights_it_is_given_and_ours_keeps_them():
-    w, gs = sequence((5,))
-    numbers = {"l1_regularization_strength": 1.5, "l2_regularization_strength": 0.25}
-    plain = kerass(keras.optimizers.Ftrl(ETA, **numbers), w, gs)
-    np.testing.assert_allclose(plain, equations.ftrl(w, gs, ETA, 1.5, 0.25, forgets=True), rtol=EXACT, atol=EXACT)
-    nothing = [np.zeros(5)]
-    np.testing.assert_array_equal(kerass(keras.optimizers.Ftrl(ETA), w, nothing), 0.0)
-    np.testing.assert_allclose(kerass(optimizer("ftrl", learning_rate=ETA), w, nothing), w, rtol=1e-6)
-
-
-def test_ftrl_keeps_the_weights_also_where_the_first_compiled_step_builds_it():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
-    model.compile(optimizer("ftrl", learning_rate=ETA), "mse", jit_compile=False)
-    for target in (1.0, 1.0, 0.0, 0.0):  # gradients 0, 0 and those of the squared weight, 2 w
-        model.train_on_batch(np.ones((4, 1)), np.full((4, 1), target))
-    first = equations.ftrl(np.ones(1), [np.zeros(1), np.zeros(1), np.full(1, 2.0)], ETA)
-    gs = [np.zeros(1), np.zeros(1), np.full(1, 2.0), 2 * first]
-    np.testing.assert_allclose(model.get_weights()[0][0], equations.ftrl(np.ones(1), gs, ETA), rtol=1e-5)
-
-
-def test_ftrl_without_a_penalty_takes_adagrads_steps():
-    """McMahan et al., 2013, section 3.1: it is gradient descent at AdaGrad's rates, if it starts where that does."""
-    w, gs = sequence((5,))
-    found = kerass(optimizer("ftrl", learning_rate=ETA), w, gs)
-    np.testing.assert_allclose(found, equations.adagrad(w, gs, ETA), rtol=1e-5)
-
-
-def test_ftrl_refuses_to_start_at_a_rate_of_zero():
-    rate = {"name": "cosine", "initial_learning_rate": 0.1, "decay_steps": 9, "warmup_steps": 3}
-    with pytest.raises(RecipeError, match=r"cannot start at a learning rate of 0: it divides by it\. Let the warm-up"):
-        optimizer("ftrl", learning_rate=rate).build([keras.Variable([1.0])])
 
 
 def test_every_optimizer_of_keras_has_its_equation():
