@@ -285,59 +285,8 @@ def test_numbers_of_numpy_are_numbers():
     assert (made.stages[-1].epochs, made.top, made.data.class_weights) == (3, TopPart((8,)), {"a": 2.0})
 
 
-# Schedules
-
-
 def last_stage(before: StagePart, **flags: object) -> StagePart:
     return with_options(replace(EMPTY, stages=(before,)), Options(**flags)).stages[0]
-
-
-SGD = {"name": "sgd"}
-POWER = {"name": "power"}
-FALLING = {"name": "one_cycle_momentum"}
-CYCLE = {"name": "one_cycle", "max_learning_rate": 0.1}
-PLATEAU = {"monitor": "val_loss", "factor": 0.1, "patience": 5, "min_delta": 0.0, "cooldown": 0, "min_lr": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "flags", "expected"),
-    [
-        (ADAM, {"schedule": "cosine"}, {"learning_rate": {"name": "cosine", "initial_learning_rate": 1e-3}}),
-        (ADAM, {"schedule": "power", "learning_rate": 0.5}, {"learning_rate": {**POWER, "initial_learning_rate": 0.5}}),
-        ({**SGD, "learning_rate": 0.1}, {"schedule": "one_cycle"}, {"learning_rate": CYCLE, "momentum": FALLING}),
-        (
-            {**ADAM, "learning_rate": CYCLE, "beta_1": FALLING},
-            {"schedule": "power"},
-            {"learning_rate": {**POWER, "initial_learning_rate": 0.1}},
-        ),
-        ({**SGD, "learning_rate": CYCLE, "momentum": FALLING}, {"learning_rate": 0.2}, {"learning_rate": 0.2}),
-        (
-            {**SGD, "learning_rate": CYCLE, "momentum": 0.9},
-            {"schedule": "constant"},
-            {"learning_rate": 0.1, "momentum": 0.9},
-        ),
-        (ADAM, {"schedule": POWER}, {"learning_rate": POWER}),
-    ],
-)
-def test_a_schedule_takes_the_rate_as_its_highest(optimizer, flags, expected):
-    stage = last_stage(StagePart("s", 1, optimizer, freeze="none"), **flags)
-    assert stage.optimizer == {"name": optimizer["name"], **expected}
-    assert stage.reduce_on_plateau is None
-
-
-def test_performance_scheduling_keeps_the_number_and_the_recipe_s_own_settings():
-    plain = StagePart("s", 1, ADAM, freeze="none")
-    stage = last_stage(plain, schedule="performance")
-    assert (stage.optimizer, stage.reduce_on_plateau) == (ADAM, PLATEAU)
-    own = replace(plain, reduce_on_plateau={**PLATEAU, "factor": 0.5})
-    assert last_stage(own, schedule="performance").reduce_on_plateau["factor"] == 0.5
-    assert last_stage(own, learning_rate=0.5).reduce_on_plateau["factor"] == 0.5
-    assert last_stage(own, schedule="cosine").reduce_on_plateau is None
-
-
-def test_a_schedule_without_a_rate_to_start_from_is_refused():
-    assert "needs a learning rate to start from" in message(EMPTY, optimizer="sgd", schedule="cosine")
-    assert "Did you mean 'cosine'" in message(EMPTY, schedule="cosin")
 
 
 def test_strengths_and_shares_may_be_tables_or_numbers():

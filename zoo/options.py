@@ -5,9 +5,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from .errors import RecipeError
+from .momentum_cycle import with_momentum
 from .recipe import Recipe, parse_recipe, recipe_text
 from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart
-from .schedule_option import scheduled
+from .schedule_option import completed, scheduled
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def scratch_stages() -> tuple[StagePart, ...]:
     return (StagePart("scratch", 60, {"name": "adam", "learning_rate": 1e-3}, freeze=FREEZE_NONE, batch_norm="train"),)
 
 
-_OPTIMIZER_KEYS = ("learning_rate", "momentum", "nesterov", "weight_decay")
+_OPTIMIZER_KEYS = ("nesterov", "weight_decay")
 _CLIP_KEYS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
@@ -151,13 +152,17 @@ def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratc
         if key in given and (scratch or stages[0].name != "head"):
             what = f"'{key}' is for the stage 'head', which this recipe does not have."
             raise RecipeError(what, fix="Use 'epochs' and 'learning_rate'.")
+    for key in ("epochs", "learning_rate"):
+        if len(stages) == 1 and key in given and f"head_{key}" in given:
+            what = f"'head_{key}' and '{key}' are both for the stage 'head', the only one."
+            raise RecipeError(what, received=f"{given[f'head_{key}']} and {given[key]}", fix="Leave one of them out.")
     edited = list(stages)
     if "head_epochs" in given:
         edited[0] = replace(edited[0], epochs=given["head_epochs"])
     if "head_learning_rate" in given:
-        edited[0] = replace(edited[0], optimizer={**edited[0].optimizer, "learning_rate": given["head_learning_rate"]})
+        edited[0] = _rated(edited[0], given["head_learning_rate"], None)
     edited[-1] = _edit_last(edited[-1], given)
-    return tuple(_stopped(_clipped(stage, given), given) for stage in edited)
+    return tuple(completed(_stopped(_clipped(stage, given), given)) for stage in edited)
 
 
 def _refuse_frozen_noise(freezes: Sequence[str | None], scratch: bool) -> None:
@@ -194,6 +199,7 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         same = optimizer.lower() == str(stage.optimizer["name"]).lower() and "learning_rate" in stage.optimizer
         optimizer = {"name": optimizer, **({"learning_rate": stage.optimizer["learning_rate"]} if same else {})}
     optimizer = {**(optimizer or stage.optimizer), **{key: given[key] for key in _OPTIMIZER_KEYS if key in given}}
+    optimizer = with_momentum(optimizer, given["momentum"]) if "momentum" in given else optimizer
     changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm", "thaw") if key in given}
     if "layer_decay" in given:
         changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
@@ -209,11 +215,18 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         fix = "Use another recipe, or leave the recipe out."
         raise RecipeError(what, received=f"freeze = {given['freeze']!r}", fix=fix)
     edited = _regularized(replace(stage, optimizer=optimizer, **changes), given)
-    if "schedule" in given:
-        return scheduled(edited, given["schedule"])
-    # A number for the rate replaces a schedule, and the momentum that went with it.
-    replaced = "learning_rate" in given and isinstance(stage.optimizer.get("learning_rate"), dict)
-    return scheduled(edited, "constant") if replaced else edited
+    return _rated(edited, given.get("learning_rate"), given.get("schedule"))
+
+
+def _rated(stage: StagePart, rate: Any, schedule: Any) -> StagePart:
+    """A stage with another rate, or another schedule for it; a number for the rate replaces a schedule."""
+    if isinstance(rate, dict) and schedule is None:
+        rate, schedule = None, rate
+    if schedule is None and isinstance(stage.optimizer.get("learning_rate"), dict) and rate is not None:
+        schedule = "constant"
+    if schedule is not None:
+        return scheduled(stage, schedule, rate)
+    return stage if rate is None else replace(stage, optimizer={**stage.optimizer, "learning_rate": rate})
 
 
 def _regularized(stage: StagePart, given: Mapping[str, Any]) -> StagePart:

@@ -1,6 +1,7 @@
 """What a run says about its stages before it trains anything."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -8,6 +9,7 @@ from .boundary import augmenting
 from .data import Split
 from .enforcement import silenced
 from .layers import optimizer
+from .momentum_cycle import argument_of
 from .plan import Plan
 from .recipe import DataPart
 from .recipe_stage import StagePart
@@ -64,15 +66,23 @@ def _settings(stage: StagePart) -> list[str]:
 
 
 def _rate(stage: StagePart) -> str:
-    """A stage's learning rate, for the user: also the one that its optimizer has by default."""
-    rate = stage.optimizer.get("learning_rate")
-    if isinstance(rate, dict):
-        arguments = ", ".join(f"{key} {value}" for key, value in rate.items() if key != "name")
-        return f"the schedule {rate.get('name')}{f' ({arguments})' if arguments else ''}"
-    if rate is not None:
-        return str(rate)
-    spec = dict(stage.optimizer)
-    return f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
+    """A stage's learning rate, for the user: also the one that its optimizer has by default; and its momentum."""
+    rate, argument = stage.optimizer.get("learning_rate"), argument_of(stage.optimizer)
+    if rate is None:
+        spec = dict(stage.optimizer)
+        shown = f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
+    else:
+        shown = _value(rate)
+    momentum = stage.optimizer.get(argument) if argument else None
+    return shown if momentum is None else f"{shown}, {argument} {_value(momentum)}"
+
+
+def _value(value: Any) -> str:
+    """A number, or a schedule with what it says."""
+    if not isinstance(value, dict):
+        return str(value)
+    arguments = ", ".join(f"{key} {said}" for key, said in value.items() if key != "name")
+    return f"the schedule {value.get('name')}{f' ({arguments})' if arguments else ''}"
 
 
 def stage_notes(stages: Sequence[StagePart], plans: Sequence[Plan], sides: Split) -> list[str]:
