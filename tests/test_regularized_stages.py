@@ -122,8 +122,50 @@ def test_an_averaging_of_the_user_s_own_is_given_the_training_side():
     x, labels = quadrants(48)
     model, late = small_convnet(4), zoo.WeightAveraging(start=0.5)
     what = job(x.astype("float32"), one_hot(labels, 4), callbacks=[late])
-    train(model, zoo.freeze(model, batch_norm="train"), what, stage(4))
+    result = train(model, zoo.freeze(model, batch_norm="train"), what, stage(4))
     assert late.averaged == 2
+    assert result.averaged
+
+
+def test_an_averaging_of_the_user_s_own_serves_run_after_run():
+    """Each stage's own training side gives the statistics, as if the callback were new; and it keeps none of them."""
+
+    def trained(late: zoo.WeightAveraging, shift: float) -> str:
+        x, labels = quadrants(48)
+        model = small_convnet(4)
+        what = job(x.astype("float32") + shift, one_hot(labels, 4), callbacks=[late])
+        return train(model, zoo.freeze(model, batch_norm="train"), what, stage(2)).digest
+
+    twice = zoo.WeightAveraging(start=0.5)
+    first, second = trained(twice, 0.0), trained(twice, 40.0)
+    assert twice.x is None
+    assert first == trained(zoo.WeightAveraging(start=0.5), 0.0)
+    assert second == trained(zoo.WeightAveraging(start=0.5), 40.0) != first
+
+
+def test_an_averaging_gives_the_training_side_back_when_a_stage_fails():
+    class Failing(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            raise KeyboardInterrupt
+
+    late, x = zoo.WeightAveraging(start=0.5), np.ones((8, 4), "float32")
+    own = zoo.WeightAveraging(start=0.5, x=x)
+    for callback in (late, own):
+        with pytest.raises(KeyboardInterrupt):
+            train(dense_net(), zoo.freeze(dense_net()), replace(learnable(), callbacks=[callback, Failing()]))
+    assert late.x is None
+    assert own.x is x
+
+
+def test_an_average_that_never_began_is_not_claimed():
+    class Stopping(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            self.model.stop_training = True
+
+    model = dense_net()
+    how = replace(stage(4), weight_averaging={"start": 0.5, "every": 1})
+    with pytest.warns(UserWarning, match="averaged nothing"):
+        assert not train(model, zoo.freeze(model), replace(learnable(), callbacks=[Stopping()]), how).averaged
 
 
 def test_a_run_with_every_setting_gives_the_same_weights_again(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 import zoo
 from zoo.errors import RecipeError
+from zoo.recipe import DataPart, ModelPart, Recipe
 from zoo.recipe_stage import StagePart
 
 from .networks import clusters, dense_net
@@ -80,3 +81,51 @@ def test_settings_that_exclude_each_other_are_refused(changes: dict, said: str):
     how = replace(StagePart("fine-tune", 2, {"name": "sgd", "learning_rate": 0.1}), **changes)
     with pytest.raises(RecipeError, match=said):
         train(model, zoo.freeze(model), what, how)
+
+
+STOPPING = keras.callbacks.EarlyStopping(monitor="loss", restore_best_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "callbacks", "said"),
+    [
+        (
+            {"early_stopping": {"monitor": "loss", "patience": 1}},
+            [zoo.WeightAveraging()],
+            r"'fine-tune' stops early and ends with one epoch's weights; the callback WeightAveraging, with the "
+            r"average of several\. Received early_stopping = .*'patience': 1.*\. Leave one of them out",
+        ),
+        (
+            {"weight_averaging": {"start": 0.5, "every": 1}},
+            [zoo.WeightAveraging()],
+            r"averages its weights twice\. Received the callback WeightAveraging, and weight_averaging",
+        ),
+        (
+            {"optimizer": {"name": "sgd", "use_ema": True}},
+            [zoo.WeightAveraging()],
+            r"averages its weights twice\. Received the callback WeightAveraging, and the optimizer sgd",
+        ),
+        ({}, [zoo.WeightAveraging(), zoo.WeightAveraging()], r"averages its weights twice\. Received .* 2 callbacks"),
+        ({}, [zoo.WeightAveraging(), STOPPING], r"would replace the average .*\. Put it before WeightAveraging"),
+        ({}, [zoo.WeightAveraging(start=9)], r"would start in epoch 9, and training has 2\."),
+    ],
+)
+def test_an_averaging_of_the_user_s_own_that_would_be_undone_is_refused(changes, callbacks, said, tmp_path):
+    """Before anything is trained, and before a run has a folder."""
+    model, what = noisy(callbacks=callbacks)
+    before = [v.numpy() for v in model.weights]
+    how = replace(StagePart("fine-tune", 2, {"name": "sgd", "learning_rate": 0.1}), **changes)
+    with pytest.raises(RecipeError, match=said):
+        train(model, zoo.freeze(model), what, how)
+    assert all(np.array_equal(v.numpy(), value) for v, value in zip(model.weights, before, strict=True))
+    recipe = Recipe(ModelPart("glyphs"), DataPart("digits"), stages=(replace(how, train=("top",)),))
+    with pytest.raises(RecipeError, match=said):
+        zoo.finetune(recipe=recipe, callbacks=callbacks, limit_per_class=3, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping_of_the_user_s_own_before_the_averaging_leaves_the_average():
+    late = zoo.WeightAveraging(start=0.5)
+    model, what = noisy(callbacks=[STOPPING, late])
+    result = train(model, zoo.freeze(model), what, StagePart("s", 4, {"name": "sgd", "learning_rate": 0.01}))
+    assert result.averaged == bool(late.averaged) is True

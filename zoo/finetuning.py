@@ -39,7 +39,7 @@ from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, wr
 from .sources.path import digest_of
 from .starting_network import plain_name
 from .starting_point import start_of
-from .stopping import check_callbacks, check_monitor
+from .stopping import check_averaging, check_callbacks, check_monitor
 from .train import FeatureStore, StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
@@ -100,6 +100,7 @@ def finetune(
     job = _job(ready, callbacks, progress)
     for stage in ready.recipe.stages:
         check_monitor(stage, [metric.name for metric in job.metrics()])
+        check_averaging(stage, callbacks)
     folder = create_folder(Path(out))
     progress.log_to(folder / "log.txt")
     write_text(folder / "recipe.toml", recipe_text(ready.recipe))

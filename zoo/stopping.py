@@ -7,6 +7,7 @@ import keras
 
 from .errors import RecipeError, close_matches
 from .recipe_stage import StagePart
+from .weight_averaging import WeightAveraging
 
 
 def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:
@@ -30,7 +31,7 @@ def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:
     if stage.early_stopping is not None and averages(stage):
         what = f"The stage '{stage.name}' ends with the average of its weights, and early stopping with one epoch's."
         raise RecipeError(what, fix="Leave one of them out.")
-    if stage.weight_averaging is not None and _averaged_by_the_optimizer(stage):
+    if stage.weight_averaging is not None and averaged_by_the_optimizer(stage):
         what = f"The stage '{stage.name}' averages its weights twice: by its optimizer, and by weight_averaging."
         raise RecipeError(what, received=f"the optimizer {stage.optimizer}", fix="Leave one of them out.")
     if stage.reduce_on_plateau is not None and isinstance(stage.optimizer.get("learning_rate"), dict):
@@ -51,12 +52,48 @@ def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
         raise RecipeError(what, expected="a list of keras.callbacks.Callback objects", received=repr(callbacks)[:80])
 
 
+def check_averaging(stage: StagePart, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Refuses an averaging of the user's own that somebody else would undo, before anything is trained.
+
+    Args:
+        stage: The stage.
+        callbacks: The user's own.
+
+    Raises:
+        RecipeError: if the stage, or a callback after it, ends with one epoch's weights; if two average; if averaging
+            would begin after the last epoch.
+    """
+    own = [i for i, callback in enumerate(callbacks) if isinstance(callback, WeightAveraging)]
+    if not own:
+        return
+    if stage.early_stopping is not None:
+        what = (
+            f"The stage '{stage.name}' stops early and ends with one epoch's weights; the callback WeightAveraging, "
+            "with the average of several."
+        )
+        fix = "Leave one of them out: the stage's early_stopping (patience), or the callback."
+        raise RecipeError(what, received=f"early_stopping = {stage.early_stopping}", fix=fix)
+    if averages(stage) or len(own) > 1:
+        who = "weight_averaging" if stage.weight_averaging is not None else f"the optimizer {stage.optimizer['name']}"
+        others = who if averages(stage) else f"{len(own)} callbacks"
+        what = f"The stage '{stage.name}' averages its weights twice."
+        raise RecipeError(what, received=f"the callback WeightAveraging, and {others}", fix="Leave one of them out.")
+    if any(_restores(callback) for callback in callbacks[own[0] + 1 :]):
+        what = "An EarlyStopping that restores the best weights would replace the average of WeightAveraging before it."
+        raise RecipeError(what, fix="Put it before WeightAveraging in the list of callbacks.")
+    callbacks[own[0]].first_epoch(stage.epochs)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _restores(callback: keras.callbacks.Callback) -> bool:
+    return isinstance(callback, keras.callbacks.EarlyStopping) and callback.restore_best_weights
+
+
 def averages(stage: StagePart) -> bool:
     """Whether a stage ends with an average of its weights."""
-    return stage.weight_averaging is not None or _averaged_by_the_optimizer(stage)
+    return stage.weight_averaging is not None or averaged_by_the_optimizer(stage)
 
 
-def _averaged_by_the_optimizer(stage: StagePart) -> bool:
+def averaged_by_the_optimizer(stage: StagePart) -> bool:
     """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
     return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
 

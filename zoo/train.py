@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,15 +23,21 @@ from .progress import Progress
 from .recipe_stage import StagePart
 from .stage_network import StageNetwork, held_head
 from .starting_point import l2_sp
-from .stopping import averages, check_monitor, early_stopping, performance_scheduling
+from .stopping import (
+    averaged_by_the_optimizer,
+    check_averaging,
+    check_monitor,
+    early_stopping,
+    performance_scheduling,
+)
 from .weight_averaging import WeightAveraging
 
 
 @dataclass(frozen=True)
 class StageResult:
     """What a stage did: its history, a row an epoch; the epoch whose weights it kept (the last one, or the best under
-    early stopping); how many frozen variables were audited; the digest it ended with; whether its optimizer ended it
-    with the average of the weights, which the history does not measure."""
+    early stopping); how many frozen variables were audited; the digest it ended with; whether it ended with an average
+    of the weights, which the history does not measure."""
 
     name: str
     history: tuple[dict[str, Any], ...]
@@ -102,18 +108,20 @@ def train_stage(
     """
     started = time.perf_counter()
     check_monitor(stage, [metric.name for metric in job.metrics()])
+    check_averaging(stage, job.callbacks)
     graph = flat(network)
     apply(plan, graph)
     _adapted(graph, plan, stage, job)
     before = frozen_digests(plan, graph)
-    with _pulled(graph, plan, stage, start):
+    with _pulled(graph, plan, stage, start), _averaging(stage, job) as averaging:
         model, train, val = _assemble(graph, plan, job, store)
         made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
         model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
         model.optimizer.build(model.trainable_variables)
         stopping = early_stopping(stage, bool(len(val)))
-        watching = [*stopping, *performance_scheduling(stage, bool(len(val))), *_averaging(stage, job)]
+        watching = [*stopping, *performance_scheduling(stage, bool(len(val)))]
+        watching += [callback for callback in averaging if callback not in job.callbacks]
         history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise diverged(stage, "weights are no longer finite")
@@ -129,7 +137,7 @@ def train_stage(
         weights_digest(graph),
         graph,
         model.optimizer,
-        averages(stage),
+        averaged_by_the_optimizer(stage) or any(callback.averaged for callback in averaging),
     )
 
 
@@ -159,12 +167,18 @@ def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> 
     return StageNetwork([], None, head, job.precision, graph), sides[0], sides[1]
 
 
-def _averaging(stage: StagePart, job: Job) -> list[WeightAveraging]:
-    """What ends a stage with the mean of its weights, where it asks for it; the user's own gets the training side."""
-    for callback in job.callbacks:
-        if isinstance(callback, WeightAveraging) and callback.x is None:
-            callback.x = job.train
-    return [WeightAveraging(**stage.weight_averaging, x=job.train)] if stage.weight_averaging else []
+@contextmanager
+def _averaging(stage: StagePart, job: Job) -> Iterator[list[WeightAveraging]]:
+    """What ends a stage with the mean of its weights; the user's own has the training side while the stage lasts."""
+    own = [callback for callback in job.callbacks if isinstance(callback, WeightAveraging)]
+    lent = [callback for callback in own if callback.x is None]
+    for callback in lent:
+        callback.x = job.train
+    try:
+        yield own or ([WeightAveraging(**stage.weight_averaging, x=job.train)] if stage.weight_averaging else [])
+    finally:
+        for callback in lent:
+            callback.x = None
 
 
 def _pulled(

@@ -72,14 +72,26 @@ class WeightAveraging(keras.callbacks.Callback):
         #: How many weights the mean is of, so far.
         self.averaged = 0
 
+    def first_epoch(self, epochs: int) -> int:
+        """The first epoch that counts, from 0.
+
+        Args:
+            epochs: How many training has.
+
+        Raises:
+            RecipeError: if that one lies after the last.
+        """
+        first = math.floor(self.start * epochs + 1e-9) if self.start < 1 else int(self.start) - 1
+        if first >= epochs:
+            what = f"Weight averaging would start in epoch {first + 1}, and training has {epochs}."
+            raise RecipeError(what, fix="Give `start` as a share, such as 0.75.")
+        return first
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Starts anew."""
         self.averaged = self._steps = 0
         self._epochs = int((self.params or {})["epochs"])
-        self._first = math.floor(self.start * self._epochs + 1e-9) if self.start < 1 else int(self.start) - 1
-        if self._first >= self._epochs:
-            what = f"Weight averaging would start in epoch {self._first + 1}, and training has {self._epochs}."
-            raise RecipeError(what, fix="Give `start` as a share, such as 0.75.")
+        self._first = self.first_epoch(self._epochs)
         model: Any = self.model
         if _averages(model.optimizer):
             what = "The optimizer keeps an average of the weights itself, and ends training with it."
