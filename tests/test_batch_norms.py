@@ -1,6 +1,7 @@
 """Batch normalizations of a reused network: held as they are, or fitted to new data."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -136,6 +137,62 @@ def twice() -> keras.Model:
     return keras.Model(inputs, norm(layers.ReLU(name="between")(norm(inputs))))
 
 
+def joined() -> keras.Model:
+    inputs = {"b": keras.Input((3,), name="b"), "a": keras.Input((4,), name="a")}
+    x = layers.Concatenate(name="join")(list(inputs.values()))
+    return keras.Model(inputs, layers.BatchNormalization(name="bn")(x))
+
+
+def wrapped() -> keras.Model:
+    """A batch normalization of its own, and one at every step."""
+    inputs = keras.Input((5, 4))
+    x = layers.TimeDistributed(layers.BatchNormalization(name="norm"), name="steps")(inputs)
+    return keras.Model(inputs, layers.BatchNormalization(name="bn")(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+class NormalizedCell(layers.SimpleRNNCell):
+    """A cell with a batch normalization in it."""
+
+    def __init__(self, units: int, **kwargs: Any):
+        super().__init__(units, **kwargs)
+        self.norm = layers.BatchNormalization(name="norm")
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        self.norm.build(input_shape)
+
+    def call(self, sequence: Any, states: Any, training: bool = False) -> Any:
+        return super().call(self.norm(sequence, training=training), states, training=training)
+
+
+def in_a_cell() -> keras.Model:
+    inputs = keras.Input((5, 4))
+    return keras.Model(inputs, layers.Bidirectional(layers.RNN(NormalizedCell(3)), name="both")(inputs))
+
+
+class Branching(keras.Model):
+    """Its ``call`` depends on the mode by itself, and so cannot be traced."""
+
+    def __init__(self):
+        super().__init__(name="own")
+        self.norm = layers.BatchNormalization(name="norm")
+
+    def build(self, input_shape: Any) -> None:
+        self.norm.build(input_shape)
+        self.built = True
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self.norm(inputs, training=True) if training else self.norm(inputs) * 2
+
+
+def opaque() -> keras.Model:
+    inputs = keras.Input((4,))
+    return keras.Model(inputs, layers.Dense(2)(Branching()(inputs)))
+
+
+NO_EXPRESSION = "3 is not a regular expression: first argument must be string or compiled pattern."
+
 REFUSED: dict[str, tuple[Callable[[], keras.Model], object, dict[str, object], type[zoo.ZooError], str]] = {
     "no such layer": (
         small_convnet,
@@ -203,7 +260,60 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], object, dict[str, object], t
         images(4),
         {"batch_size": 0},
         DataError,
-        "A batch needs at least one example. Received batch_size=0.",
+        "A batch needs at least one example. Expected batch_size: a whole number, 1 or more; received 0.",
+    ),
+    "half an example": (
+        small_convnet,
+        images(4),
+        {"batch_size": 2.5},
+        DataError,
+        "A batch needs at least one example. Expected batch_size: a whole number, 1 or more; received 2.5.",
+    ),
+    "another shape": (
+        small_convnet,
+        images(4)[:, :4],
+        {},
+        DataError,
+        "The examples do not fit the network's inputs. Expected image (None, 8, 8, 1); received (4, 4, 8, 1).",
+    ),
+    "other channels": (
+        small_convnet,
+        np.repeat(images(4), 3, axis=-1),
+        {},
+        DataError,
+        "The examples do not fit the network's inputs. Expected image (None, 8, 8, 1); received (4, 8, 8, 3).",
+    ),
+    "another name": (
+        joined,
+        {"a": images(4, (4,)), "c": images(4, (3,))},
+        {},
+        DataError,
+        "The examples do not fit the network's inputs. Expected b (None, 3), a (None, 4); received a (4, 4), c (4, 3).",
+    ),
+    "no expression": (small_convnet, images(4), {"layers": 3}, SurgeryError, NO_EXPRESSION),
+    "one in a wrapper": (
+        wrapped,
+        images(4, (5, 4)),
+        {},
+        SurgeryError,
+        "The batch normalization 'steps/norm' cannot be reached: it is a part of 'steps' (TimeDistributed). Replace "
+        "'steps' by a layer that has what you want inside: zoo.replace_layer; or leave it out: layers='bn'.",
+    ),
+    "one in a recurrent cell": (
+        in_a_cell,
+        images(4, (5, 4)),
+        {},
+        SurgeryError,
+        "The batch normalization 'both/norm' cannot be reached: it is a part of 'both' (Bidirectional). Replace 'both' "
+        "by a layer that has what you want inside: zoo.replace_layer.",
+    ),
+    "one in an opaque network": (
+        opaque,
+        images(4, (4,)),
+        {},
+        SurgeryError,
+        "The batch normalization 'own/norm' cannot be reached: it is a part of 'own' (Branching). The layers inside "
+        "'own' cannot be told apart; zoo.trace says why.",
     ),
 }
 
@@ -235,6 +345,24 @@ def test_some_batch_norms_are_held():
     assert [norm.name for norm in norms(held)] == ["block3_bn1", "block3_bn2"]
     with pytest.raises(SurgeryError, match=r"No batch normalization .* is called 'bn'"):
         zoo.freeze_batch_norm(small_convnet(), layers="bn")
+
+
+def test_one_inside_another_layer_is_refused_and_the_others_can_be_named():
+    """It would stay live, and nobody would know."""
+    model = wrapped()
+    with pytest.raises(SurgeryError, match=r"'steps/norm' cannot be reached.*leave it out: layers='bn'"):
+        zoo.freeze_batch_norm(model)
+    assert isinstance(zoo.freeze_batch_norm(model, layers="bn").get_layer("bn"), FrozenBatchNorm)
+    assert [m.layer for m in zoo.adapt_batch_norm(model, images(8, (5, 4)), layers="bn").layers] == ["bn"]
+    with pytest.raises(SurgeryError, match=r"is called 'nb'\. Known: bn, steps/norm\."):
+        zoo.freeze_batch_norm(model, layers="nb")
+
+
+def test_a_data_set_that_does_not_fit_is_refused():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.BatchNormalization()(inputs))
+    with pytest.raises(DataError, match=r"network wants: vector \(3,\)\. Received image \(8, 8, 1\)"):
+        zoo.adapt_batch_norm(model, zoo.open_data("digits"))
 
 
 def test_a_held_network_keeps_its_statistics_through_a_plan_and_training():

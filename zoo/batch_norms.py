@@ -15,7 +15,9 @@ from .editing import replace_layer
 from .errors import DataError, SurgeryError, close_matches
 from .flattening import flat, is_opaque
 from .graph import operations
+from .input_fit import check_input_fit
 from .layers import FrozenBatchNorm
+from .normalizing import batch_norms_inside
 from .sources.path import input_form_of
 from .text_table import text_table
 
@@ -34,7 +36,8 @@ def freeze_batch_norm(model: keras.Model, *, layers: str = ".*") -> keras.Model:
         A new network with the same names and values.
 
     Raises:
-        SurgeryError: if no batch normalization has such a name.
+        SurgeryError: if no batch normalization has such a name, or one that has is a part of another layer (a
+            wrapper, a recurrent cell): it is called ``LAYER/NAME``.
 
     Reference:
         He et al., "Deep Residual Learning for Image Recognition", 2015, appendix A.
@@ -101,9 +104,11 @@ def adapt_batch_norm(model: keras.Model, x: Any, *, layers: str = ".*", batch_si
         How far each moved.
 
     Raises:
-        SurgeryError: if no batch normalization has such a name.
+        SurgeryError: if no batch normalization has such a name, or one that has is a part of another layer (a
+            wrapper, a recurrent cell): it is called ``LAYER/NAME``.
         PlanError: if one is called several times, at places that depend on one another.
-        DataError: if there are no examples, or they are not finite, or are not what the model takes.
+        DataError: if there are no examples, or they are not finite, or are not what the model takes; or a batch would
+            have none.
 
     Reference:
         Li et al., "Revisiting Batch Normalization For Practical Domain Adaptation" (AdaBN), 2016.
@@ -117,10 +122,8 @@ def adapt_batch_norm(model: keras.Model, x: Any, *, layers: str = ".*", batch_si
     """
     graph = flat(model)
     norms = chosen(graph, layers)
+    _check_batch_size(batch_size)
     read, count = _examples(graph, x)
-    if batch_size < 1:
-        what = "A batch needs at least one example."
-        raise DataError(what, received=f"batch_size={batch_size}")
     before = {id(v): v.numpy() for norm in norms for v in norm.variables}
     try:
         adapt(graph, [norm.name for norm in norms], read, count, batch_size=batch_size)
@@ -135,24 +138,47 @@ def chosen(graph: keras.Model, pattern: str) -> list[keras.layers.BatchNormaliza
     """The batch normalizations of a flat network whose whole names match a regular expression, from the bottom.
 
     Raises:
-        SurgeryError: if there is none.
+        SurgeryError: if there is none, or one is a part of another layer; it is called ``LAYER/NAME``.
     """
-    norms = [op for op in operations(graph) if isinstance(op, keras.layers.BatchNormalization)]
+    every = operations(graph)
+    norms = [op for op in every if isinstance(op, keras.layers.BatchNormalization)]
+    parts = {f"{op.name}/{part.name}": op for op in every for part in batch_norms_inside(op) if _moves(part)}
     try:
         found = [norm for norm in norms if re.fullmatch(pattern, norm.name)]
-    except re.error as reason:
+        inside = [name for name in parts if re.fullmatch(pattern, name)]
+    except (re.error, TypeError) as reason:
         what = f"{pattern!r} is not a regular expression: {reason}."
         raise SurgeryError(what) from None
+    if inside:
+        raise _not_reached(inside[0], parts[inside[0]], [norm.name for norm in found])
     if found:
         return found
-    if norms:
+    if norms or parts:
         what = f"No batch normalization of the network '{graph.name}' is called '{pattern}'."
-        raise SurgeryError(what, fix=close_matches(pattern, [norm.name for norm in norms]))
+        raise SurgeryError(what, fix=close_matches(pattern, [*(norm.name for norm in norms), *parts]))
     what = f"The network '{graph.name}' has no batch normalization whose statistics could move."
-    opaque = next((op.name for op in operations(graph) if is_opaque(op)), None)
-    raise SurgeryError(
-        what, fix=f"The layers inside '{opaque}' cannot be told apart; zoo.trace says why." if opaque else None
-    )
+    raise SurgeryError(what)
+
+
+def _moves(norm: keras.layers.Layer) -> bool:
+    return isinstance(norm, keras.layers.BatchNormalization)
+
+
+def _not_reached(name: str, owner: keras.layers.Layer, others: list[str]) -> SurgeryError:
+    """Why a batch normalization can neither be replaced nor told what it normalizes."""
+    what = f"The batch normalization '{name}' cannot be reached: it is a part of '{owner.name}'"
+    what = f"{what} ({type(owner).__name__})."
+    if is_opaque(owner):
+        return SurgeryError(what, fix=f"The layers inside '{owner.name}' cannot be told apart; zoo.trace says why.")
+    fix = f"Replace '{owner.name}' by a layer that has what you want inside: zoo.replace_layer"
+    rest = f"; or leave it out: layers={'|'.join(map(re.escape, others))!r}" if others else ""
+    return SurgeryError(what, fix=f"{fix}{rest}.")
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        what = "A batch needs at least one example."
+        raise DataError(what, expected="batch_size: a whole number, 1 or more", received=repr(batch_size))
 
 
 def _examples(graph: keras.Model, x: Any) -> tuple[engine.Read, int]:
@@ -161,6 +187,7 @@ def _examples(graph: keras.Model, x: Any) -> tuple[engine.Read, int]:
         first: Any = graph.inputs[0]
         shape = list(first.shape[1:])
         form = input_form_of(graph.name, list(x.native_shape() or shape) if None in shape else shape, first.dtype)
+        check_input_fit(graph, x.batch(np.arange(min(1, len(x))), form))
         return lambda indices: x.batch(indices, form), len(x)
     arrays = keras.tree.flatten(x)
     takes = f"{len(graph.inputs)} array{'s' * (len(graph.inputs) > 1)}, first axis the example; or a zoo data set"
@@ -173,6 +200,7 @@ def _examples(graph: keras.Model, x: Any) -> tuple[engine.Read, int]:
         what = "The examples are empty." if counts[0] == 0 else "The arrays hold different numbers of examples."
         raise DataError(what, expected=takes, received=" and ".join(map(str, counts)))
     held: Any = keras.tree.map_structure(np.asarray, x)
+    check_input_fit(graph, held)
     return lambda indices: keras.tree.map_structure(lambda a: a[indices], held), counts[0]
 
 

@@ -13,7 +13,7 @@ from .errors import SurgeryError
 from .flattening import flat
 from .graph import arguments_anew, calls, node_of, outputs_of
 from .linear_layers import KINDS, Linear, channel_axis, is_identity, not_linear, pads
-from .normalizing import BATCH_NORMS
+from .normalizing import BATCH_NORMS, batch_norms_inside
 from .text_table import text_table
 
 
@@ -175,11 +175,9 @@ class _Decision:
 
     def _inside(self) -> Iterator[Fold]:
         for operation in {id(n.operation): n.operation for n in self._nodes}.values():
-            if isinstance(operation, keras.layers.Layer) and not isinstance(operation, BATCH_NORMS):
-                for layer in operation._flatten_layers(include_self=False):
-                    if isinstance(layer, BATCH_NORMS):
-                        reason = f"it is inside '{operation.name}' ({type(operation).__name__})"
-                        yield Fold(f"{operation.name}/{layer.name}", reason=reason)
+            for layer in batch_norms_inside(operation):
+                reason = f"it is inside '{operation.name}' ({type(operation).__name__})"
+                yield Fold(f"{operation.name}/{layer.name}", reason=reason)
 
     def _below(self, node: Any) -> Fold:
         """Whether a batch normalization can go into the layer that it takes its input from."""
