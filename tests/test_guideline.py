@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from tests.networks import nested, values
+from zoo.card import BlockPattern
 from zoo.departure import Departure, Departures
 from zoo.errors import PlanError, RecipeError
 from zoo.guideline import DEFAULTS, EXCEPTIONS, RULES
@@ -387,6 +388,46 @@ def test_live_batch_normalization_above_frozen_weights():
     for layer in model.layers:
         layer.trainable = not layer.name.startswith("block")
     assert found(model) == []
+
+
+@pytest.mark.parametrize("merge", [layers.Add, layers.Concatenate])
+def test_live_batch_normalization_above_a_merge_counts_where_all_below_it_is_frozen(merge):
+    """As in ResNet V2 and DenseNet, which normalize first."""
+    inputs = keras.Input((8,))
+    sides = [dense("low", use_bias=False)(inputs), dense("beside", use_bias=False)(inputs)]
+    x = layers.Activation("relu")(layers.BatchNormalization(name="bn")(layers.Dropout(0.1)(merge()(sides))))
+    model = keras.Model(inputs, top()(x))
+
+    def frozen(*names):
+        for layer in model.layers:
+            layer.trainable = layer.name not in names
+        return [departure.layers for departure in zoo.guidelines(model) if departure.rule == "live batch norm"]
+
+    assert frozen("low", "beside") == [("bn",)]
+    assert frozen("low", "beside", "bn") == frozen("low") == frozen() == []
+
+
+def test_live_batch_normalization_inside_another_layer_counts():
+    inputs = keras.Input((5, 8))
+    x = layers.LSTM(6, return_sequences=True, name="low")(inputs)
+    x = layers.TimeDistributed(layers.BatchNormalization(name="norm"), name="steps")(x)
+    model = keras.Model(inputs, top()(layers.GlobalAveragePooling1D()(x)))
+    assert found(model) == []
+    model.get_layer("low").trainable = False
+    assert found(model) == [("live batch norm", ("steps/norm",))]
+    model.get_layer("steps").trainable = False
+    assert found(model) == []
+    blocks = [BlockPattern("low", "low"), BlockPattern("steps", "steps"), BlockPattern("top", "(?!low|steps).*")]
+    plan = zoo.freeze(model, upto="low", batch_norm="train", blocks_of=blocks)
+    assert found(model, plan=plan) == [("live batch norm", ("steps/norm",))]
+
+
+@pytest.mark.parametrize(("name", "norms"), [("ResNet50V2", 49), ("DenseNet121", 121)])
+def test_every_batch_normalization_of_a_network_that_normalizes_first_is_seen(name, norms):
+    model = getattr(keras.applications, name)(weights=None, classes=10, input_shape=(32, 32, 3))
+    for layer in model.layers[:-1]:
+        layer.trainable = isinstance(layer, layers.BatchNormalization)
+    assert [(rule, len(names)) for rule, names in found(model)] == [("live batch norm", norms)]
 
 
 def test_a_plan_with_a_rate_says_which_and_where():

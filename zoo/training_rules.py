@@ -8,7 +8,9 @@ import keras
 from .departure import Departure, names_of
 from .graph import operations
 from .layers.max_norm import norm_axes
+from .normalizing import batch_norms_inside
 from .plan import Plan
+from .probing import kernels
 from .wiring import WEIGHTED, Applied, Wiring, applied_by
 
 layers = keras.layers
@@ -22,16 +24,16 @@ def live_batch_norm(wiring: Wiring, plan: Plan | None, learning_rate: float | No
     rate = "" if learning_rate is None else f", at a learning rate of {learning_rate:g}"
     what = f"live batch normalization in a network that is partly frozen{rate}"
     if plan is None:
-        where = names_of(_live_above_frozen(wiring))
+        where = _live_above_frozen(wiring)
         why = (
             "Its moving statistics drift to those of the new batches while the weights around them stay those of the "
             "old data: the features change although they are frozen (the traps page measures it)."
         )
         fix = "zoo.freeze_batch_norm(model), or a plan: zoo.freeze(model, upto=BLOCK), which holds them as well"
     else:
-        live = [name for row in plan.rows if row.batch_norm == "train" for name in row.block.layers]
         frozen = any(row.frozen for row in plan.rows)
-        where = tuple(name for name in live if frozen and _is_batch_norm(wiring, name))
+        live = [name for row in plan.rows if frozen and row.batch_norm == "train" for name in row.block.layers]
+        where = tuple(norm for name in live for norm in _norms_in(wiring.graph.get_layer(name)))
         why = (
             "Training normalizes by each batch, inference by moving statistics that begin as the old data's and follow "
             "slowly, 1% a step by default: after a short stage the two differ."
@@ -41,18 +43,29 @@ def live_batch_norm(wiring: Wiring, plan: Plan | None, learning_rate: float | No
         yield Departure("live batch norm", where, what, why, fix)
 
 
-def _is_batch_norm(wiring: Wiring, name: str) -> bool:
-    return isinstance(wiring.graph.get_layer(name), layers.BatchNormalization)
+def _norms_in(operation: Any) -> dict[str, Any]:
+    """The batch normalization that an operation is, or those inside it, by name."""
+    if isinstance(operation, layers.BatchNormalization):
+        return {operation.name: operation}
+    inside = (part for part in batch_norms_inside(operation) if isinstance(part, layers.BatchNormalization))
+    return {f"{operation.name}/{part.name}": part for part in inside}
 
 
-def _live_above_frozen(wiring: Wiring) -> list[Any]:
-    """Live batch normalizations whose inputs come from frozen kernels."""
-    found = []
-    for node in wiring.of((layers.BatchNormalization,)):
-        below = [source for source in wiring.sources(node) if isinstance(source.operation, WEIGHTED)]
-        if node.operation.trainable and below and not any(source.operation.trainable for source in below):
-            found.append(node)
-    return found
+def _live_above_frozen(wiring: Wiring) -> tuple[str, ...]:
+    """Live batch normalizations whose inputs come from frozen kernels: of those next below, through additions and all
+    else without kernels, none learns."""
+    found: list[str] = []
+    next_below: dict[int, set[bool]] = {}  # of what a call gives, whether the kernels next below learn
+    for node in wiring.nodes:
+        operation, own = node.operation, kernels(node.operation)
+        below = set().union(*(next_below[id(source)] for source in wiring.sources(node)))
+        if own:
+            learning = {id(v) for v in operation.trainable_variables}
+            below = {any(id(v) in learning for v in own)}
+        next_below[id(node)] = below
+        if below == {False} and getattr(operation, "trainable", False):
+            found += [name for name, norm in _norms_in(operation).items() if norm.trainable]
+    return tuple(dict.fromkeys(found))
 
 
 def norm_over_wrong_axes(wiring: Wiring) -> Iterator[Departure]:
