@@ -24,12 +24,12 @@ def learnable() -> Job:
 
 @pytest.mark.parametrize("rates", [{}, {"low2": 0.5}])
 def test_a_schedule_lasts_as_long_as_the_stage(rates: dict):
-    """64 examples in batches of 16, 5 epochs: 20 steps, and the rate before each epoch is that of its last step's."""
+    """64 examples in batches of 16, 5 epochs: 20 steps, and the rate of an epoch is that of its last step."""
     model = dense_net()
     plan = zoo.freeze(model, multipliers=rates or None)
     how = stage(5, learning_rate={"name": "cosine", "initial_learning_rate": 0.1})
     shown = [row["learning_rate"] for row in train(model, plan, learnable(), how).history]
-    by_hand = [0.1 * (1 + np.cos(np.pi * step / 20)) / 2 for step in (4, 8, 12, 16, 20)]
+    by_hand = [0.1 * (1 + np.cos(np.pi * step / 20)) / 2 for step in (3, 7, 11, 15, 19)]
     np.testing.assert_allclose(shown, by_hand, atol=1e-7)
 
 

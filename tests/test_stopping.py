@@ -1,6 +1,8 @@
 """Performance scheduling within a stage, and settings that exclude each other."""
 
+import io
 from dataclasses import replace
+from itertools import pairwise
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 import zoo
 from zoo.errors import RecipeError
+from zoo.progress import Progress
 from zoo.recipe import DataPart, ModelPart, Recipe
 from zoo.recipe_stage import StagePart
 
@@ -42,13 +45,20 @@ def rates_by_hand(losses: list[float], rate: float, factor: float, patience: int
 @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("rate", [1.0, 0.5])
 def test_the_rate_falls_when_the_validation_loss_does_not(least: float, precision: str, rate: float):
-    model, what = noisy(precision=precision)
+    said = io.StringIO()
+    model, what = noisy(precision=precision, progress=Progress(said))
     plan = zoo.freeze(model, multipliers={model.layers[1].name: rate})
     how = replace(stage(25, learning_rate=0.8), reduce_on_plateau={**PLATEAU, "min_lr": least})
     history = train(model, plan, what, how).history
     by_hand = rates_by_hand([row["val_loss"] for row in history], 0.8, 0.5, 2, least)
     assert len(set(by_hand)) >= 2
     np.testing.assert_allclose([row["learning_rate"] for row in history], by_hand, rtol=1e-6)
+    falls = [(i, a, b) for i, (a, b) in enumerate(pairwise([*by_hand, by_hand[-1]]), 1) if a != b]
+    lines = [
+        f"stage fine-tune, after epoch {i}: val_loss stood still for 2 epochs, the rate goes from {a:g} to {b:g}"
+        for i, a, b in falls
+    ]
+    assert [line for line in said.getvalue().splitlines() if "the rate goes" in line][: len(lines)] == lines
 
 
 def test_without_a_validation_side_it_is_off():

@@ -418,9 +418,36 @@ def test_a_schedule_and_an_unknown_optimizer(vectors):
     model = dense_net()
     schedule = {"name": "CosineDecay", "initial_learning_rate": 0.1, "decay_steps": 8}
     result = train(model, zoo.freeze(model, layer_decay=0.5), job(*vectors), stage(2, learning_rate=schedule))
-    assert [row["learning_rate"] for row in result.history] == pytest.approx([0.05, 0.0], abs=1e-6)
+    last = [0.1 * (1 + np.cos(np.pi * step / 8)) / 2 for step in (3, 7)]  # four steps an epoch
+    assert [row["learning_rate"] for row in result.history] == pytest.approx(last, abs=1e-6)
     with pytest.raises(RecipeError, match=r"Keras has no optimizer 'adma'\..*adam"):
         train(model, zoo.freeze(model), job(*vectors), stage(name="adma"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+def test_the_history_has_the_rate_of_each_epoch_s_last_step(vectors, precision, rate):
+    """Worked out by hand: 64 examples in batches of 16 are 4 steps an epoch; the rate is 0.4 in step 0, and falls by
+    0.05 in each. A cycle that ends with the last step is not taken for the next one's start."""
+    model = dense_net()
+    falling = {"name": "PolynomialDecay", "initial_learning_rate": 0.4, "decay_steps": 8, "end_learning_rate": 0.0}
+    plan = zoo.freeze(model, multipliers={"low1": rate})
+    told: list[float] = []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: told.append(logs["learning_rate"]))
+    what = job(*vectors, precision=precision, callbacks=[note])
+    result = train(model, plan, what, stage(2, learning_rate=falling))
+    assert [row["learning_rate"] for row in result.history] == pytest.approx([0.25, 0.05], abs=1e-6)
+    assert told == [row["learning_rate"] for row in result.history]
+
+
+def test_the_history_has_the_rate_that_a_callback_set_for_the_step(vectors):
+    class Setting(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            self.model.optimizer.learning_rate = 0.01 * (batch + 1)
+
+    model = dense_net()
+    result = train(model, zoo.freeze(model), job(*vectors, callbacks=[Setting()]), stage(1))
+    assert result.history[0]["learning_rate"] == pytest.approx(0.04)
 
 
 def test_the_history_is_the_mean_over_examples(vectors):

@@ -77,6 +77,23 @@ def run_epochs(
     states: Mapping[str, Any],
     watching: Sequence[keras.callbacks.Callback],
 ) -> list[dict[str, Any]]:
+    """Trains a stage, epoch by epoch, and tells its callbacks.
+
+    Args:
+        model: What the stage trains, compiled.
+        sides: The training and the validation side.
+        stage: The stage; its number of epochs is the most.
+        index: The stage's number, from 0.
+        job: Seed, batch size, the user's callbacks.
+        states: The states of the random generators, by name.
+        watching: Callbacks that are told after the user's own.
+
+    Returns:
+        A row an epoch: stage, epoch (from 1), the figures, the learning rate in force in its last step, seconds.
+
+    Raises:
+        ZooError: if the loss is no longer finite.
+    """
     train, val = sides
     told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
     callbacks = keras.callbacks.CallbackList(told, model=model)
@@ -87,12 +104,12 @@ def run_epochs(
     for epoch in range(stage.epochs):
         callbacks.on_epoch_begin(epoch)
         started = time.perf_counter()
-        figures = _train_epoch(model, train, states, index, epoch, job, callbacks)
+        figures, rate = _train_epoch(model, train, states, index, epoch, job, callbacks)
         if len(val):
             figures |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
         if not np.isfinite(figures["loss"]):
             raise diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
-        figures["learning_rate"] = float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
+        figures["learning_rate"] = rate
         seconds = round(time.perf_counter() - started, 4)
         history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
         callbacks.on_epoch_end(epoch, dict(figures))
@@ -151,8 +168,10 @@ def _train_epoch(
     epoch: int,
     job: Job,
     callbacks: keras.callbacks.CallbackList,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], float]:
+    """The figures of an epoch, means over its examples, and the learning rate of its last step."""
     total: dict[str, float] = {}
+    rate = float("nan")
     for step, indices in enumerate(batches(len(train), job.batch_size, job.seed, stage, epoch)):
         callbacks.on_train_batch_begin(step)
         for name, state in states.items():
@@ -163,10 +182,17 @@ def _train_epoch(
             mix = job.mixing.draw(len(indices), x.shape[1:], derive(job.seed, "mix", stage, epoch, step))
             targets, weights = mix.targets(targets, weights)
             x = model.to_be_mixed(x, mix)
+        if step == job.steps - 1:
+            rate = rate_of(model)  # before the step: a schedule then tells the next one's
         logs = model.train_on_batch(x, targets, sample_weight=weights, return_dict=True)
         _add(total, logs, len(indices))
         callbacks.on_train_batch_end(step, logs)
-    return {key: value / len(train) for key, value in total.items()}
+    return {key: value / len(train) for key, value in total.items()}, rate
+
+
+def rate_of(model: Any) -> float:
+    """The learning rate of a compiled model's next step."""
+    return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
 def _evaluate(model: StageNetwork, side: Side, batch_size: int) -> dict[str, float]:

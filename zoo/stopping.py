@@ -5,8 +5,10 @@ from typing import Any
 
 import keras
 
+from .epochs import rate_of
 from .errors import RecipeError, close_matches
-from .recipe_stage import StagePart
+from .progress import Progress
+from .recipe_stage import StagePart, averaged_by_the_optimizer, averages
 from .weight_averaging import WeightAveraging
 
 
@@ -88,26 +90,35 @@ def _restores(callback: keras.callbacks.Callback) -> bool:
     return isinstance(callback, keras.callbacks.EarlyStopping) and callback.restore_best_weights
 
 
-def averages(stage: StagePart) -> bool:
-    """Whether a stage ends with an average of its weights."""
-    return stage.weight_averaging is not None or averaged_by_the_optimizer(stage)
-
-
-def averaged_by_the_optimizer(stage: StagePart) -> bool:
-    """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
-    return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
-
-
 def early_stopping(stage: StagePart, validated: bool) -> list[keras.callbacks.EarlyStopping]:
     """A stage's early stopping, where it has any and what it watches is measured; the best weights are restored."""
     spec = _measured(stage.early_stopping, validated)
     return [keras.callbacks.EarlyStopping(**spec, restore_best_weights=True)] if spec else []
 
 
-def performance_scheduling(stage: StagePart, validated: bool) -> list[keras.callbacks.ReduceLROnPlateau]:
-    """A stage's performance scheduling, where it has any and what it watches is measured."""
+def performance_scheduling(
+    stage: StagePart, validated: bool, progress: Progress
+) -> list[keras.callbacks.ReduceLROnPlateau]:
+    """A stage's performance scheduling, where it has any and what it watches is measured; it says when it acts."""
     spec = _measured(stage.reduce_on_plateau, validated)
-    return [keras.callbacks.ReduceLROnPlateau(**spec)] if spec else []
+    return [_Lowering(stage.name, progress, **spec)] if spec else []
+
+
+class _Lowering(keras.callbacks.ReduceLROnPlateau):
+    """Keras's own, with a line each time that it lowers the rate."""
+
+    def __init__(self, stage: str, progress: Progress, **spec: Any):
+        super().__init__(**spec)
+        self.stage, self.progress = stage, progress
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        before = rate_of(self.model)
+        super().on_epoch_end(epoch, logs)
+        after = rate_of(self.model)
+        if after != before:
+            still = f"{self.monitor} stood still for {self.patience} epochs"
+            rates = f"the rate goes from {before:g} to {after:g}"
+            self.progress.line(f"stage {self.stage}, after epoch {epoch + 1}: {still}, {rates}")
 
 
 def _measured(spec: dict[str, Any] | None, validated: bool) -> dict[str, Any] | None:

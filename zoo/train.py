@@ -120,7 +120,7 @@ def train_stage(
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
         model.optimizer.build(model.trainable_variables)
         stopping = early_stopping(stage, bool(len(val)))
-        watching = [*stopping, *performance_scheduling(stage, bool(len(val)))]
+        watching = [*stopping, *performance_scheduling(stage, bool(len(val)), job.progress)]
         watching += [callback for callback in averaging if callback not in job.callbacks]
         history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
