@@ -11,6 +11,8 @@ from zoo.sparse import Zeros
 from .networks import clusters, dense_net, gap, small_convnet
 from .test_train import one_hot
 
+layers = keras.layers
+
 
 def test_what_is_tiny_is_zero_and_what_is_not_is_as_it_was():
     net = small_convnet()
@@ -27,6 +29,70 @@ def test_what_is_tiny_is_zero_and_what_is_not_is_as_it_was():
         np.testing.assert_array_equal(new, np.where(tiny, 0, old))
         assert found[variable.path] == Zeros(tiny.sum(), tiny.sum(), old.size)
         assert found[variable.path].share == tiny.mean()
+
+
+def adapted() -> keras.layers.Layer:
+    norm = layers.Normalization(axis=(-2, -1))
+    norm.adapt(np.random.default_rng(0).uniform(0, 0.1, (9, 6, 5)))
+    return norm
+
+
+@keras.saving.register_keras_serializable("tests")
+class Own(layers.Layer):
+    """A layer of the user's own, with a kernel and a table of scales."""
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], input_shape[-1]))
+        self.scales = self.add_weight(name="scales", shape=input_shape[1:], initializer="ones")
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs * self.scales, self.kernel)
+
+
+#: Each kind of layer on tables of 6 x 5, and the weights that are set.
+ROLES = {
+    "Normalization over two axes": (adapted, set()),
+    "LayerNormalization over two axes": (lambda: layers.LayerNormalization(axis=(1, 2)), set()),
+    "BatchNormalization": (layers.BatchNormalization, set()),
+    "PReLU": (layers.PReLU, set()),
+    "Dense": (lambda: layers.Dense(4), {"kernel"}),
+    "Dense inside": (lambda: layers.TimeDistributed(layers.Dense(4)), {"kernel"}),
+    "Dense, normalized": (lambda: layers.SpectralNormalization(layers.Dense(4)), {"kernel"}),
+    "Conv1D": (lambda: layers.Conv1D(4, 2), {"kernel"}),
+    "SeparableConv1D": (lambda: layers.SeparableConv1D(4, 2), {"depthwise_kernel", "pointwise_kernel"}),
+    "EinsumDense, a bias of two axes": (
+        lambda: layers.EinsumDense("abc,cde->abde", (None, 2, 3), bias_axes="de"),
+        {"kernel"},
+    ),
+    "GRU, a bias of two axes": (lambda: layers.GRU(4), {"kernel", "recurrent_kernel"}),
+    "LSTM both ways": (lambda: layers.Bidirectional(layers.LSTM(4)), {"kernel", "recurrent_kernel"}),
+    "its own": (Own, {"kernel"}),
+}
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_what_multiplies_is_set_and_scales_slopes_and_statistics_stay(kind: str):
+    make, names = ROLES[kind]
+    net = keras.Sequential([keras.Input((6, 5)), make()])
+    before = [v.numpy() for v in net.weights]
+    assert any(value.ndim > 1 for value in before) or kind == "BatchNormalization"
+    found = zoo.zero_tiny_weights(net, below=1e9)
+    assert {path.rsplit("/", 1)[-1] for path in found} == names
+    for variable, old in zip(net.weights, before, strict=True):
+        expected = 0 * old if variable.path in found else old
+        np.testing.assert_array_equal(variable.numpy(), expected, err_msg=variable.path)
+
+
+def test_embeddings_and_attention_are_set_and_adapters_stay():
+    tokens = keras.Input((6,), dtype="int32")
+    x = layers.Embedding(9, 4, name="table")(tokens)
+    x = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
+    low = layers.Dense(4, name="low")
+    net = keras.Model(tokens, low(x))
+    low.enable_lora(2)
+    found = zoo.zero_tiny_weights(net, below=1e9)
+    sides = [f"attention/{part}/kernel" for part in ("query", "key", "value", "attention_output")]
+    assert set(found) == {"table/embeddings", *sides, "low/kernel"}
 
 
 def test_a_second_time_nothing_is_set():

@@ -1,6 +1,7 @@
 """Sparse networks: the tiny weights set to zero."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,9 @@ import keras
 import numpy as np
 
 from .errors import SurgeryError
+
+#: What a layer calls the weights that multiply; scales, slopes and statistics can have as many axes.
+_ROLE = re.compile(r"(.+_)?kernel|embeddings")
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,10 @@ def zero_tiny_weights(model: keras.Model, below: float) -> dict[str, Zeros]:
 
     .. math:: w \leftarrow 0 \quad\text{where } |w| < \text{below}
 
-    It is meant for kernels and embeddings, frozen ones included: biases, and what has a single axis (the scale of a
-    normalization, its statistics), stay. Training moves the weights away from zero again, unless the optimizer is FTRL
-    or an l1 penalty holds them there: do it last.
+    It is for kernels and embeddings, frozen ones included: what a layer multiplies by or looks up, and names so
+    (``kernel``, ``recurrent_kernel``, ``embeddings``), in layers of your own too. Biases, scales and statistics of
+    normalizations, slopes of PReLU and adapters (LoRA) stay, whatever their shape. Training moves the weights away from
+    zero again, unless the optimizer is FTRL or an l1 penalty holds them there: do it last.
 
     Args:
         model: A built Keras model.
@@ -61,11 +66,11 @@ def zero_tiny_weights(model: keras.Model, below: float) -> dict[str, Zeros]:
     if not model.weights:
         what = f"The network '{model.name}' has no weights yet."
         raise SurgeryError(what, fix="Build it: call it on data once.")
-    return {v.path: _zero(v, below) for v in model.weights if _sparse(v)}
+    return {v.path: _zero(v, below) for v in model.weights if _multiplies(v)}
 
 
-def _sparse(variable: Any) -> bool:
-    return len(variable.shape) > 1 and variable.name != "bias" and keras.backend.is_float_dtype(variable.dtype)
+def _multiplies(variable: Any) -> bool:
+    return _ROLE.fullmatch(variable.name) is not None and keras.backend.is_float_dtype(variable.dtype)
 
 
 def _zero(variable: Any, below: float) -> Zeros:
