@@ -119,7 +119,7 @@ def split_spec(spec: Spec, kind: str = "image") -> tuple[list[dict[str, Any]], l
         (['RandomRotation'], ['MixUp'])
     """
     if kind not in _BY_KIND:
-        if spec == "none":
+        if not spec or spec == "none":
             return [], []
         what = "Augmentation needs images or vectors."
         raise RecipeError(what, expected='augment = "none"', received=f"{spec!r} on {kind}")

@@ -50,6 +50,8 @@ ROWS = (
     ("engine", "train", "finetuning", "evaluation"),
     ("recipe_stage", "recipe", "options", "preparation"),
     ("recipe_stage", "schedule_option", "options"),
+    ("momentum_cycle", "schedule_option"),
+    ("stopping", "stage_checks", "preparation"),
     ("plan", "stage_lines", "preparation"),
     ("recipe", "run", "finetuning"),
     ("seeds", "epochs", "train"),

@@ -179,6 +179,30 @@ def test_patience_keeps_what_the_recipe_watches():
     assert with_options(recipe, Options(patience=2)).stages[0].early_stopping == {**stopping, "patience": 2}
 
 
+def test_patience_is_for_the_stages_that_do_not_end_with_an_average():
+    head, tune = with_options(EMPTY, Options(patience=2, weight_averaging=0.5)).stages
+    assert (head.early_stopping["patience"], tune.early_stopping) == (2, None)
+    for averaging in ({"weight_averaging": 0.5}, {"optimizer": "schedulefreeadamw"}):
+        assert message(EMPTY, patience=2, freeze="all", **averaging) == (
+            "No stage could stop early: each ends with an average of its weights, not with one epoch's. "
+            "Received patience = 2. Leave out --patience, or what averages (weight_averaging, use_ema)."
+        )
+
+
+@pytest.mark.parametrize(("patience", "plateau"), [(9, 4), (5, 2), (3, 1), (2, 1), (None, 5)])
+def test_performance_scheduling_is_the_less_patient_unless_it_says_so(patience, plateau):
+    plain = StagePart("s", 1, ADAM, freeze="none")
+    assert last_stage(plain, schedule="performance", patience=patience).reduce_on_plateau["patience"] == plateau
+    own = {"name": "performance", "patience": 7}
+    assert last_stage(plain, schedule=own, patience=patience).reduce_on_plateau["patience"] == 7
+
+
+@pytest.mark.parametrize("empty", [(), []])
+def test_no_augmentation_is_none_however_it_is_said(empty):
+    assert with_options(EMPTY, Options(augment=empty)).data.augment == "none"
+    assert with_options(replace(EMPTY, data=DataPart("digits", augment=empty)), Options()).data.augment == "none"
+
+
 @pytest.mark.parametrize(
     ("freeze", "names"), [("all", ["head"]), ("none", ["head", "fine-tune"]), ("block1", ["head", "fine-tune"])]
 )

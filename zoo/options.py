@@ -7,7 +7,7 @@ from typing import Any
 from .errors import RecipeError
 from .momentum_cycle import with_momentum
 from .recipe import Recipe, parse_recipe, recipe_text
-from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart
+from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart, averages
 from .schedule_option import completed, scheduled
 
 
@@ -153,15 +153,20 @@ def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratc
             what = f"'{key}' is for the stage 'head', which this recipe does not have."
             raise RecipeError(what, fix="Use 'epochs' and 'learning_rate'.")
     for key in ("epochs", "learning_rate"):
-        if len(stages) == 1 and key in given and f"head_{key}" in given:
+        twice = [given[name] for name in (f"head_{key}", key) if name in given]
+        if len(stages) == 1 and len(twice) == 2 and twice[0] != twice[1]:
             what = f"'head_{key}' and '{key}' are both for the stage 'head', the only one."
-            raise RecipeError(what, received=f"{given[f'head_{key}']} and {given[key]}", fix="Leave one of them out.")
+            raise RecipeError(what, received=f"{twice[0]} and {twice[1]}", fix="Leave one of them out.")
     edited = list(stages)
     if "head_epochs" in given:
         edited[0] = replace(edited[0], epochs=given["head_epochs"])
     if "head_learning_rate" in given:
         edited[0] = _rated(edited[0], given["head_learning_rate"], None)
     edited[-1] = _edit_last(edited[-1], given)
+    if "patience" in given and all(averages(stage) for stage in edited):
+        what = "No stage could stop early: each ends with an average of its weights, not with one epoch's."
+        fix = "Leave out --patience, or what averages (weight_averaging, use_ema)."
+        raise RecipeError(what, received=f"patience = {given['patience']}", fix=fix)
     return tuple(completed(_stopped(_clipped(stage, given), given)) for stage in edited)
 
 
@@ -182,7 +187,8 @@ def _clipped(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
 
 
 def _stopped(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
-    if "patience" not in given:
+    """A stage that stops early, unless it ends with an average: then one epoch's weights would replace that."""
+    if "patience" not in given or averages(stage):
         return stage
     before = stage.early_stopping or {"monitor": "val_loss", "min_delta": 0.0}
     return replace(stage, early_stopping={**before, "patience": given["patience"]})

@@ -15,13 +15,14 @@ from .errors import RecipeError, SurgeryError
 from .flattening import flat
 from .graph import operations
 from .input_form import InputForm
-from .layers import augmentation, mixing, optimizer
+from .layers import augmentation, mixing
 from .objective import Objective, example_weights, objective
 from .options import Options, with_options
 from .plan import Plan
 from .progress import Progress
 from .recipe import DataPart, ModelPart, Recipe, read_recipe
-from .stage_lines import stage_lines, stage_notes
+from .stage_checks import check_stages
+from .stage_lines import patience_notes, stage_lines, stage_notes
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
 
@@ -175,6 +176,9 @@ def prepared(
         limit_per_class=resolved.data.limit_per_class,
     )
     goal = objective(examples.target, resolved.top, sides.train, loss)
+    metrics = [metric.name for metric in goal.metrics()]
+    if not own_plans:  # those choose among the recipe's stages
+        check_stages(resolved, len(sides.train), metrics)
     _check_training(resolved, examples, sides)
     with keras.device(device.name):
         if isinstance(network, keras.Model):
@@ -182,6 +186,8 @@ def prepared(
         else:
             card, model, resolved = from_zoo(resolved, examples, sides, goal)
         stages, plans = planned(resolved, model, card, own_plans)
+        if own_plans:
+            check_stages(replace(resolved, stages=stages), len(sides.train), metrics)
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
@@ -201,8 +207,16 @@ def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
         *([] if ready.recipe.model.from_scratch else _raw_notes(ready.network, ready.form)),
         *stage_notes(stages, ready.plans, ready.split),
         *_mixing_notes(ready.recipe.data, ready.data.kind),
+        *patience_notes(given.patience, stages),
+        *_idle_activation(given, ready.recipe),
         *idle_options(given, stages, ready.plans),
     )
+
+
+def _idle_activation(given: Options, recipe: Recipe) -> list[str]:
+    if given.activation is None or recipe.top.hidden:
+        return []
+    return ["activation changes nothing: the new top has no hidden layers (--hidden)"]
 
 
 def _plans(plan: Any) -> tuple[Plan, ...]:
@@ -221,16 +235,8 @@ def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
     """Makes what training will need once, so that it is refused before there is a run folder.
 
     Raises:
-        RecipeError: if an optimizer, the augmentation or the class weights cannot be made.
+        RecipeError: if the augmentation or the class weights cannot be made.
     """
-    for stage in recipe.stages:
-        spec = dict(stage.optimizer)
-        optimizer(spec.pop("name"), steps=stage.epochs * -(-len(sides.train) // recipe.data.batch_size), **spec)
-        if stage.l2_sp and recipe.model.from_scratch:
-            what = "A network from random weights has no pretrained values to stay near."
-            raise RecipeError(
-                what, received=f"from_scratch with l2_sp in the stage '{stage.name}'", fix="Leave one out."
-            )
     augmentation(recipe.data.augment, data.kind)
     if recipe.data.augment != "none":
         mixing(recipe.data.augment, data.kind)

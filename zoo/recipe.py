@@ -205,6 +205,8 @@ def _read_data(table: Table) -> DataPart:
 
 def _read_augment(table: Table) -> str | tuple[dict[str, Any], ...]:
     value = table.take_any("augment", "none")
+    if value == []:
+        return "none"
     if isinstance(value, list) and all(isinstance(v, dict) and isinstance(v.get("name"), str) for v in value):
         return tuple(value)
     if value not in AUGMENTATIONS:

@@ -39,6 +39,16 @@ class StagePart:
     weight_averaging: dict[str, Any] | None = None
 
 
+def averages(stage: StagePart) -> bool:
+    """Whether a stage ends with an average of its weights."""
+    return stage.weight_averaging is not None or averaged_by_the_optimizer(stage)
+
+
+def averaged_by_the_optimizer(stage: StagePart) -> bool:
+    """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
+    return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
+
+
 def read_stage(table: Table) -> StagePart:
     """Takes a ``[[stage]]``.
 
@@ -58,6 +68,7 @@ def read_stage(table: Table) -> StagePart:
         table.fail("multipliers", "either layer_decay or multipliers", multipliers)
     epochs = table.take("epochs", int)
     table.check("epochs", epochs >= 1, "1 or more", epochs)
+    stopping = _read_early_stopping(table)
     name = table.take("name", str)
     fits = re.fullmatch(r"\w[\w .-]{0,63}", name) is not None
     table.check("name", fits, "letters, digits, blanks, '.', '-' and '_': it is part of a file's name", name)
@@ -70,9 +81,9 @@ def read_stage(table: Table) -> StagePart:
         layer_decay=decay,
         multipliers=multipliers,
         batch_norm=_read_batch_norm(table),
-        early_stopping=_read_early_stopping(table),
+        early_stopping=stopping,
         thaw=table.choice("thaw", THAWS, "at_once"),
-        reduce_on_plateau=_read_reduce_on_plateau(table),
+        reduce_on_plateau=_read_reduce_on_plateau(table, stopping),
         l2_sp=_read_l2_sp(table),
         weight_averaging=_read_weight_averaging(table),
     )
@@ -101,14 +112,15 @@ def _read_early_stopping(table: Table) -> dict[str, Any] | None:
     return stopping
 
 
-def _read_reduce_on_plateau(table: Table) -> dict[str, Any] | None:
+def _read_reduce_on_plateau(table: Table, stopping: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Unless it says its patience, it is half of early stopping's, which would end the stage first."""
     if not table.has("reduce_on_plateau"):
         return None
     with table.table("reduce_on_plateau") as inner:
         reduced = {
             "monitor": inner.take("monitor", str, "val_loss"),
             "factor": inner.take("factor", float, 0.1),
-            "patience": inner.take("patience", int, 5),
+            "patience": inner.take("patience", int, 5 if stopping is None else max(stopping["patience"] // 2, 1)),
             "min_delta": inner.take("min_delta", float, 0.0),
             "cooldown": inner.take("cooldown", int, 0),
             "min_lr": inner.take("min_lr", float, 0.0),

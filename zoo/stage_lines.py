@@ -12,7 +12,7 @@ from .layers import optimizer
 from .momentum_cycle import argument_of
 from .plan import Plan
 from .recipe import DataPart
-from .recipe_stage import StagePart
+from .recipe_stage import StagePart, averages
 
 #: Below this multiple of the rate a block is as good as frozen.
 _IDLE = 1e-3
@@ -56,7 +56,7 @@ def _settings(stage: StagePart) -> list[str]:
         lines.append(f"the reused weights are pulled to their pretrained values (alpha {alpha:g}){fresh}")
     if stage.reduce_on_plateau:
         p = stage.reduce_on_plateau
-        still = f"{p['monitor']} stands still for {p['patience']} epochs"
+        still = f"{p['monitor']} stands still for {p['patience']} epoch{'' if p['patience'] == 1 else 's'}"
         lines.append(f"the rate is multiplied by {p['factor']:g} when {still}")
     if stage.weight_averaging:
         w = stage.weight_averaging
@@ -88,6 +88,14 @@ def _value(value: Any) -> str:
 def stage_notes(stages: Sequence[StagePart], plans: Sequence[Plan], sides: Split) -> list[str]:
     """What the user should know about the stages beside their plans."""
     return [*_slow_notes(stages, plans), *_pulling_notes(stages, plans), *_stopping_notes(stages, sides)]
+
+
+def patience_notes(patience: int | None, stages: Sequence[StagePart]) -> list[str]:
+    """Which stages the option for early stopping leaves out."""
+    out = [stage.name for stage in stages if averages(stage)]
+    if patience is None or not out:
+        return []
+    return [f"patience is for the other stages: an average is what ends {', '.join(out)}, and not one epoch's weights"]
 
 
 def _pulling_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:

@@ -91,6 +91,10 @@ def test_a_dry_run_prints_the_decisions_and_writes_nothing(call, tiny, tmp_path,
     [
         (["--optimizer", "adan"], "Keras has no optimizer 'adan'. Did you mean 'adam'"),
         (["--momentum", 0.9], "The optimizer 'adam' has no argument 'momentum'."),
+        (["--nesterov"], "The optimizer 'adam' has no argument 'nesterov'."),
+        (["--schedule", "one_cycle", "--epochs", 1, "--batch-size", 999], "takes 4 steps or more"),
+        (["--patience", 1, "--schedule", "performance"], "the rate would never fall: early stopping ends it first."),
+        (["--patience", 2, "--weight-averaging", 0.5, "--freeze", "all"], "No stage could stop early"),
         (["--clipnorm", 1, "--clipvalue", 1], "Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set"),
         (["--head-learning-rate", 0.1, "--from-scratch"], "'head_learning_rate' is for the stage 'head'"),
         (["--from-scratch", "--freeze", "block1"], "A network from random weights has nothing worth freezing."),
@@ -114,6 +118,32 @@ def test_an_early_error_is_explained_and_leaves_nothing(call, tiny, tmp_path, fl
     assert said in result.stderr
     assert result.stderr.startswith("Error: ")
     assert list(tmp_path.iterdir()) == []
+    assert call("finetune", tiny, "digits", "--dry-run", *flags).stderr == result.stderr
+
+
+def test_a_dry_run_refuses_a_recipe_as_the_run_does(call, tiny, tmp_path):
+    recipe = tmp_path / "r.toml"
+    for keys, said in (
+        ('early_stopping = { monitor = "val_acuracy" }', "Early stopping cannot watch 'val_acuracy'"),
+        ("early_stopping = {}\nweight_averaging = {}", "ends with the average of its weights"),
+    ):
+        stage = f'[[stage]]\nname = "s"\ntrain = ["top"]\nepochs = 2\noptimizer = {{ name = "adam" }}\n{keys}\n'
+        recipe.write_text(f'schema = 1\n[model]\nname = "{tiny}"\n[data]\npath = "digits"\n{stage}')
+        dry = call("finetune", "--recipe", recipe, "--dry-run")
+        assert (dry.exit_code, dry.stdout) == (1, "")
+        assert said in dry.stderr
+        assert call("finetune", "--recipe", recipe, "--out", tmp_path / "out").stderr == dry.stderr
+
+
+def test_options_that_change_nothing_or_not_everywhere_get_a_line(call, tiny):
+    said = call("finetune", tiny, "digits", "--dry-run", "--activation", "relu").stdout
+    assert "  activation changes nothing: the new top has no hidden layers (--hidden)\n" in said
+    said = call("finetune", tiny, "digits", "--dry-run", "--activation", "relu", "--hidden", 8).stdout
+    assert "activation" not in said
+    said = call("finetune", tiny, "digits", "--dry-run", "--patience", 3, "--weight-averaging", 0.5).stdout
+    assert (
+        "  patience is for the other stages: an average is what ends fine-tune, and not one epoch's weights\n" in said
+    )
 
 
 @pytest.mark.parametrize(

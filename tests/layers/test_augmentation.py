@@ -25,6 +25,7 @@ def augmented(preset: str, x: np.ndarray, training: bool = True) -> np.ndarray:
 def test_presets_of_recipes_are_presets_here():
     assert set(AUGMENTATIONS) == {*PRESETS, *VECTOR_PRESETS}
     assert augmentation("none") == augmentation("none", "vector") == augmentation("none", "text") == []
+    assert augmentation(()) == augmentation([], "vector") == augmentation([], "text") == []
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "none"])
