@@ -1,5 +1,6 @@
 """Signals in a network, forwards and backwards, measured on a sample in training mode."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .errors import DataError
+from .framework_error import said_by
 from .graph import inputs_of, takes_training
 from .probing import Place, kernels
 from .verdict import FLAT
@@ -51,14 +54,18 @@ class Signals:
     """What was measured at one place, over the whole sample.
 
     ``backward`` is the root mean square over examples of the norm of the loss's gradient by the outputs; ``None`` where
-    the loss does not depend on them. ``off`` says of each unit whether it was so for every example.
+    the loss does not depend on them. ``off`` says of each unit whether it was so for every example, ``slopes_finite``
+    whether all slopes of the activation are numbers; where not, neither share is known. ``alike`` says that each kernel
+    of the layer holds one value throughout.
     """
 
     moments: Moments = field(default_factory=Moments)
     squares: float | None = None
     saturated: list[tuple[int, float]] = field(default_factory=list)
     off: np.ndarray | None = None
+    slopes_finite: bool = True
     finite: bool = True
+    alike: bool = False
     gradient: float | None = None
     weights: float | None = None
     weights_finite: bool = True
@@ -67,6 +74,20 @@ class Signals:
     def backward(self) -> float | None:
         """The back-propagated signal."""
         return None if self.squares is None else float(np.sqrt(self.squares / self.moments.count))
+
+    @property
+    def saturated_share(self) -> float | None:
+        """The share of values where a bounded activation is flat; NaN where a slope is none."""
+        if not self.saturated or not self.slopes_finite:
+            return math.nan if self.saturated else None
+        return sum(n * share for n, share in self.saturated) / sum(n for n, _ in self.saturated)
+
+    @property
+    def dead_share(self) -> float | None:
+        """The share of units that are off for every example; NaN where a slope is none."""
+        if self.off is None or not self.slopes_finite:
+            return None if self.off is None else math.nan
+        return float(np.mean(self.off))
 
 
 def signals(
@@ -87,6 +108,9 @@ def signals(
 
     Returns:
         The signals at each place, and the moments of each reference.
+
+    Raises:
+        DataError: if the network cannot be run on the examples.
     """
     probe = _Probe(graph, places, references)
     found = [Signals(weights_finite=_weights_finite(place)) for place in places]  # before anything of the copy moves
@@ -134,7 +158,7 @@ class _Probe:
         variables = [v.value for v in self._kernels.values()]
         with tf.GradientTape() as tape:
             tape.watch(variables)  # frozen ones are not watched by themselves
-            values = self._values(self._model(x, training=True))
+            values = self._values(self._run(x))
             mean = loss(values.network)
         gradients = tape.gradient(mean, [*values.outputs, *variables])
         own, rest = gradients[: len(self._places)], gradients[len(self._places) :]
@@ -144,6 +168,13 @@ class _Probe:
             if g is not None
         }
         return values, own, by_kernel
+
+    def _run(self, x: Any) -> Any:
+        try:
+            return self._model(x, training=True)
+        except Exception as reason:  # whatever a framework and a user's own layers raise
+            what = f"The network cannot be run on the examples: {said_by(reason)}"
+            raise DataError(what, fix="Give them as the model takes them in predict.") from reason
 
     def _values(self, outputs: Any) -> _Values:
         given = lambda tensor: outputs[self._of[id(tensor)]]  # noqa: E731
@@ -174,6 +205,8 @@ def _add_activation(place: Place, signal: Signals, before: Any) -> None:
         tape.watch(before)
         after = place.apply(before, **how)
     slope = tape.gradient(after, before)
+    known = tf.logical_and(tf.math.is_finite(slope), tf.logical_not(tf.math.is_nan(before)))
+    signal.slopes_finite = signal.slopes_finite and bool(tf.reduce_all(known))
     above = tf.zeros_like(before, tf.bool) if curve.cap is None else before >= curve.cap
     if curve.steepest is not None:
         above = tf.abs(slope) < FLAT * curve.steepest
@@ -191,8 +224,16 @@ def _finish(place: Place, signal: Signals, gradients: dict[int, Any]) -> None:
     if place.layer is None:
         return
     own = kernels(place.layer)
+    signal.alike = bool(own) and all(_alike(v) for v in own)
     signal.weights = _norm([tf.cast(v.value, tf.float64) for v in own])
     signal.gradient = _norm([gradients[id(v)] for v in own if id(v) in gradients])
+
+
+def _alike(kernel: keras.Variable) -> bool:
+    """Whether a kernel holds one value: its units are then copies of one. A single unit can be so only by zeros."""
+    values = kernel.value
+    low, high = float(tf.reduce_min(values)), float(tf.reduce_max(values))
+    return low == high and (kernel.shape[-1] > 1 or low == 0)
 
 
 def _weights_finite(place: Place) -> bool:

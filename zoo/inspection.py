@@ -3,23 +3,28 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import keras
 import numpy as np
 
 from . import network as networks
-from .copying import clone, rebuilt
+from .by_output import output_names
 from .data import Dataset
 from .engine import as_input
-from .errors import DataError, RecipeError, SurgeryError, WeightsError
+from .errors import DataError, RecipeError, SurgeryError
+from .finite import not_finite
+from .given_arrays import as_arrays, by_input
 from .gradients import Signals, signals
 from .graph import is_seed_state
 from .guideline import guidelines
 from .inspection_result import Inspection, Row
+from .measured_copy import fresh_copy, measured_copy
 from .measured_loss import MeasuredLoss, measured_loss
+from .own_loss import OwnLoss, OwnPart, compiled_loss
 from .probing import Place, opened, places, references
 from .progress import Progress
 from .remedy import Setting, remedy
@@ -62,11 +67,14 @@ def inspect(
 
     Args:
         model: Any Keras model whose layers can be rebuilt from their configuration; or what :func:`zoo.load` takes.
-        x: The examples as the model takes them: an array, or a structure of arrays for several inputs. Or data with its
-            targets: a path, a built-in name or a data set, see :func:`zoo.open_data`.
-        y: Their targets; left out, or where they do not fit the outputs, random targets stand in, and a note says so.
-        loss: A Keras loss, its name or a function, or one for each output. By default that which the model was compiled
-            with; for one that was not, cross-entropy or squared error, by outputs and targets.
+        x: The examples as the model takes them: an array; for several inputs one for each, in their order or in a
+            dictionary by their names. Or data with its targets: a path, a built-in name or a data set, see
+            :func:`zoo.open_data`.
+        y: Their targets, likewise for several outputs; an output that is not named, or whose targets are ``None``, has
+            no loss. Left out, or where they do not fit the outputs, random targets stand in, and a note says so.
+        loss: A Keras loss, its name or a function, or one for each output, in their order or by name; ``None`` among
+            them for an output without one. By default that which the model was compiled with, with its weights; for one
+            that was not, cross-entropy or squared error, by outputs and targets.
         learning_rate: The rate at which the step is judged: plain gradient descent.
         sample: How many of the examples to look at, chosen at random.
         seed: Sample, fresh weights, dropout and stand-in targets follow from it.
@@ -75,7 +83,9 @@ def inspect(
         The inspection; ``print`` it, or read its ``rows``.
 
     Raises:
-        DataError: if there are fewer than two examples, they are all the same, or they hold NaN.
+        DataError: if examples or targets do not fit the network or the loss, or hold NaN; if there are fewer than two
+            examples, or they are all the same.
+        RecipeError: if there is no such loss, or learning rate or seed are no numbers.
         SurgeryError: if the model is not built, cannot be copied, or has no weights.
 
     Reference:
@@ -90,14 +100,18 @@ def inspect(
         >>> zoo.inspect(net, x, y).verdict
         'vanishing'
     """
-    _check_numbers(learning_rate, sample)
+    _check_numbers(learning_rate, sample, seed)
+    if not isinstance(model, (keras.Model, str, os.PathLike)):
+        what = "This is not a network."
+        expected = "a keras.Model, or the name or path of one"
+        raise SurgeryError(what, expected=expected, received=type(model).__name__)
     if isinstance(x, (str, os.PathLike, Dataset)):
         if y is not None or loss is not None:
             what = "Targets and loss were given beside data that is named."
             raise DataError(what, fix="Give arrays: zoo.inspect(model, x, y); or leave both out.")
         return inspect_subject(subject(model, x, sample=sample, seed=seed), learning_rate=learning_rate, seed=seed)
     model = model if isinstance(model, keras.Model) else networks.load(model)
-    found = Subject(model.name, model, *_sampled(x, y, sample, seed))
+    found = _sampled(model, x, y, sample, seed)
     return inspect_subject(found, loss=loss, learning_rate=learning_rate, seed=seed)
 
 
@@ -105,100 +119,87 @@ def inspect_subject(
     found: Subject, *, loss: Any = None, learning_rate: float = 0.01, seed: int = 0, progress: Progress | None = None
 ) -> Inspection:
     """What :func:`inspect` does once network and sample are there; ``progress`` is told how far it is."""
-    _check_examples(found.x)
-    model = found.model
-    own = getattr(model, "loss", None) if found.y is not None and getattr(model, "compiled", False) else None
-    graph = clone(model, _in_float32)
-    fresh, notes = _fresh(graph, seed)
+    rows = np.arange(_count(found.x)) if found.rows is None else found.rows
+    _check_examples(found.x, rows)
+    model, graph = measured_copy(found.model, found.x)
+    x = by_input(found.x, graph)
+    fresh, notes = fresh_copy(graph, seed)
     now = opened(graph)
-    how = measured_loss(now, found.y, own if loss is None else loss, seed, found.why)
-    text = how.text if loss is not None or own is None else "the loss that it was compiled with"
-    tick = _ticking(progress, _batch_count(found.x) * (1 if fresh is None else 2))
-    figures, spread = _figures(now, _batches(found.x, tick), how, learning_rate, seed)
-    again = _figures(fresh, _batches(found.x, tick), how, learning_rate, seed)[0] if fresh is not None else {}
-    rows = tuple(_row(place, figures[place.name], again.get(place.name), spread) for place in places(now))
-    if not any(row.figures.gradient for row in rows):
+    own = OwnLoss(loss) if loss is not None else compiled_loss(found.model) if found.y is not None else None
+    names = output_names(graph, getattr(found.model, "output_names", None))
+    how = measured_loss(now, names, found.y, own, seed=seed, why=found.why)
+    _check_targets(how, rows)
+    tick = _ticking(progress, _batch_count(x) * (1 if fresh is None else 2))
+    figures, spread = _figures(now, _batches(x, tick), how, learning_rate, seed)
+    again = _figures(fresh, _batches(x, tick), how, learning_rate, seed)[0] if fresh is not None else {}
+    table = tuple(_row(place, figures[place.name], again.get(place.name), spread) for place in places(now))
+    if not any(row.figures.gradient for row in table):
         notes = (*notes, "no gradient reaches the weights of any layer")
-    departures, count = replace(guidelines(model), network=found.name), _count(found.x)
-    return Inspection(found.name, rows, count, text, learning_rate, spread, seed, departures, (*found.notes, *notes))
+    departures, count = replace(guidelines(model), network=found.name), _count(x)
+    return Inspection(
+        found.name, table, count, how.text, learning_rate, spread, seed, departures, (*found.notes, *notes)
+    )
 
 
 def _row(place: Place, figures: Figures, fresh: Figures | None, spread: float) -> Row:
     activation = place.curve.name if place.curve else ""
-    setting = Setting(activation, place.normalized, spread, None if fresh is None else judge(fresh))
+    setting = Setting(activation, place.normalized, spread, None if fresh is None else judge(fresh), figures.alike)
     return Row(place.name, place.kind, activation, figures, fresh, remedy(judge(figures), setting))
 
 
-def _check_numbers(learning_rate: float, sample: int) -> None:
-    if not (isinstance(learning_rate, int | float) and learning_rate > 0 and math.isfinite(learning_rate)):
+def _check_numbers(learning_rate: Any, sample: Any, seed: Any) -> None:
+    rate = isinstance(learning_rate, Real) and not isinstance(learning_rate, bool)
+    if not (rate and learning_rate > 0 and math.isfinite(learning_rate)):
         what = "The learning rate of the step cannot be used."
         raise RecipeError(what, expected="a number above 0, such as 0.01", received=repr(learning_rate))
-    if not isinstance(sample, int) or sample < 2:
+    if not isinstance(sample, Integral) or isinstance(sample, bool) or sample < 2:
         what = "The sample is too small: signals are measured between examples."
         raise DataError(what, expected="a whole number, 2 or more", received=repr(sample))
+    if not isinstance(seed, Integral) or isinstance(seed, bool):
+        what = "The seed is no whole number."
+        raise RecipeError(what, expected="a whole number, such as 0", received=repr(seed))
 
 
-def _sampled(x: Any, y: Any, sample: int, seed: int) -> tuple[Any, Any]:
+def _sampled(model: keras.Model, x: Any, y: Any, sample: int, seed: int) -> Subject:
     """Some of the examples, in their order."""
-    x = keras.tree.map_structure(_as_array, x)
-    y = None if y is None else keras.tree.map_structure(_as_array, y)
+    x = as_arrays(x, "examples")
+    y = None if y is None else as_arrays(y, "targets")
     counts = {len(array) for array in keras.tree.flatten((x, y)) if array is not None}
     if len(counts) != 1:
-        what = "The arrays hold different numbers of examples."
+        what = "The arrays hold different numbers of examples." if counts else "There are no examples."
         raise DataError(what, received=", ".join(map(str, sorted(counts))))
-    (count,) = counts
-    rows = sample_rows(count, sample, seed)
-    take = lambda array: array[rows]  # noqa: E731
-    return keras.tree.map_structure(take, x), None if y is None else keras.tree.map_structure(take, y)
+    rows = sample_rows(counts.pop(), sample, seed)
+    take = lambda array: None if array is None else array[rows]  # noqa: E731
+    return Subject(model.name, model, keras.tree.map_structure(take, x), keras.tree.map_structure(take, y), rows=rows)
 
 
-def _check_examples(x: Any) -> None:
+def _check_examples(x: Any, rows: np.ndarray) -> None:
     """Refuses examples between which there is nothing to measure."""
-    count = _count(x)
-    if count < 2:
+    if len(rows) < 2:
         what = "Signals are measured between examples."
-        raise DataError(what, expected="two examples or more", received=str(count))
-    for array in keras.tree.flatten(x):
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(what, expected="two examples or more", received=str(len(rows)))
+    arrays = [array for array in keras.tree.flatten(x) if array is not None]
+    for array in arrays:
+        if bad := not_finite(array, rows):
             what = "The examples hold NaN or infinity, so every layer would."
-            raise DataError(what, fix="Mend the data first.")
-    if all(bool(np.all(array == array[:1])) for array in keras.tree.flatten(x)):
+            raise DataError(what, received=bad, fix="Mend the data first, or leave those examples out.")
+    if all(bool(np.all(array == array[:1])) for array in arrays):
         what = "The examples are all the same: there is nothing to tell apart."
-        raise DataError(what, received=f"{count} copies of one example")
+        raise DataError(what, received=f"{len(rows)} copies of one example")
 
 
-def _as_array(value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    return array.astype(object) if array.dtype.kind in "US" else array  # texts, as the readers of data have them
+def _check_targets(how: MeasuredLoss, rows: np.ndarray) -> None:
+    """Refuses targets that would make a sound network look as if it exploded; a function of the user's own may mind
+    them."""
+    for part, targets in zip(how.parts, how.targets, strict=True):
+        bad = "" if part is None or targets is None else not_finite(targets, rows)
+        if bad and not (isinstance(part, OwnPart) and not part.of_keras):
+            what = "The targets hold NaN or infinity, so the loss would be no number, whatever the network gives."
+            raise DataError(what, received=bad, fix="Mend the data first, or leave those examples out.")
 
 
 def _count(x: Any) -> int:
-    return len(keras.tree.flatten(x)[0])
-
-
-def _in_float32(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A layer as it is, computing in 32 bits: in 16, small gradients would be 0, and look as if they had vanished."""
-    if isinstance(layer, keras.layers.Lambda) or "float16" not in str(config := layer.get_config()):
-        return rebuilt(layer)
-    fresh = layer.__class__.from_config(_widened(config))
-    fresh.name = layer.name
-    return fresh
-
-
-def _widened(config: Any) -> Any:
-    if isinstance(config, Mapping):
-        return {key: "float32" if key == "dtype" and "float16" in str(v) else _widened(v) for key, v in config.items()}
-    if isinstance(config, (list, tuple)):
-        return type(config)(_widened(value) for value in config)
-    return config
-
-
-def _fresh(graph: keras.Model, seed: int) -> tuple[keras.Model | None, tuple[str, ...]]:
-    """The same network with initial weights drawn anew, where its layers can say how they start."""
-    try:
-        return opened(networks.drawn_anew(graph, derive(seed, "fresh"))), ()
-    except (WeightsError, SurgeryError) as reason:
-        return None, (f"no fresh network to compare with: {reason}",)
+    return next(len(array) for array in keras.tree.flatten(x) if array is not None)
 
 
 def _figures(
@@ -230,11 +231,12 @@ def _figures_of(place: Place, signal: Signals, spread: float, top: float | None,
         spread=own.spread,
         forward=_ratio(own.spread, spread),
         backward=relative,
-        saturated=_weighted_mean(signal.saturated),
-        dead=None if signal.off is None else float(np.mean(signal.off)),
+        saturated=signal.saturated_share,
+        dead=signal.dead_share,
         gradient=signal.gradient,
         step=_ratio(None if signal.gradient is None else learning_rate * signal.gradient, signal.weights),
         weights=signal.weights,
+        alike=signal.alike,
         finite=signal.finite,
         weights_finite=signal.weights_finite,
         output=place.output,
@@ -246,10 +248,6 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
     if part is None or not whole or not math.isfinite(whole):
         return None
     return part / whole
-
-
-def _weighted_mean(parts: list[tuple[int, float]]) -> float | None:
-    return sum(n * share for n, share in parts) / sum(n for n, _ in parts) if parts else None
 
 
 def _root_mean_square(values: list[float]) -> float:

@@ -149,10 +149,16 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.layer if len(row.layer) <= _NAME else f"{row.layer[: _NAME - 13]}…{row.layer[-12:]}",
         row.activation,
         *(short(value) for value in (f.mean, f.std, f.forward, f.backward)),
-        *("" if share is None else f"{share:.0%}" for share in (f.saturated, f.dead)),
+        *(_percent(share) for share in (f.saturated, f.dead)),
         *(short(value) for value in (f.gradient, row.fresh.gradient if row.fresh else None, f.step)),
         row.verdict,
     )
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f"{share:.0%}" if math.isfinite(share) else "nan"
 
 
 def _layers(count: int) -> str:

@@ -10,6 +10,7 @@ from .graph import calls, inputs_of, leaves, outputs_of, run
 from .layers.activations import Function
 from .layers.rrelu import RReLU
 from .naming import free_name
+from .normalizing import NORMALIZING
 
 layers = keras.layers
 
@@ -34,13 +35,6 @@ _LAYERS = {
     layers.PReLU: "prelu",
     RReLU: "rrelu",
 }
-_NORMALIZING = (
-    layers.BatchNormalization,
-    layers.LayerNormalization,
-    layers.GroupNormalization,
-    layers.RMSNormalization,
-    layers.UnitNormalization,
-)
 #: Layers that apply an activation of their own to all that they give, last.
 _FUSED = (
     *(layers.Dense, layers.EinsumDense, layers.Conv1D, layers.Conv2D, layers.Conv3D),
@@ -149,9 +143,9 @@ def kernels(operation: Any) -> list[keras.Variable]:
 
     Not biases, scales and offsets, nor what belongs to a normalization or an activation.
     """
-    if not isinstance(operation, layers.Layer) or isinstance(operation, (*_NORMALIZING, layers.PReLU)):
+    if not isinstance(operation, layers.Layer) or isinstance(operation, (*NORMALIZING, layers.PReLU)):
         return []
-    inside = [leaf for leaf in leaves(operation) if not isinstance(leaf, (*_NORMALIZING, layers.PReLU))]
+    inside = [leaf for leaf in leaves(operation) if not isinstance(leaf, (*NORMALIZING, layers.PReLU))]
     return [v for leaf in inside for v in leaf._trainable_variables if len(v.shape) > 1 and "float" in v.dtype]
 
 
@@ -167,7 +161,7 @@ def places(graph: keras.Model) -> list[Place]:
 def references(graph: keras.Model) -> list[Any]:
     """What the lowest layers with weights take: the input as it is after all preprocessing.
 
-    Of an embedding, which takes no numbers to compute with, what it gives.
+    Of an embedding, which takes no numbers to compute with, what it gives; whatever the type of what it takes.
     """
     return _Search(graph).references()
 
@@ -224,7 +218,7 @@ class _Search:
                 return chain
             if curve_of(users[0].operation) is not None:
                 return [*chain, users[0]]
-            if not isinstance(users[0].operation, _NORMALIZING):
+            if not isinstance(users[0].operation, NORMALIZING):
                 return chain
             chain.append(users[0])
 
@@ -246,7 +240,7 @@ class _Search:
             curve=curve,
             before=last.input_tensors[0] if curve else None,
             apply=last.operation if curve else None,
-            normalized=any(isinstance(link.operation, _NORMALIZING) for link in chain),
+            normalized=any(isinstance(link.operation, NORMALIZING) for link in chain),
             axis=1 if first else -1,
             output=id(node) not in self._above,
         )
@@ -257,5 +251,14 @@ class _Search:
             if id(node) not in self._weighted or id(node) in self._below:
                 continue
             taken = [t for t in node.input_tensors if "float" in str(t.dtype)]
+            taken = [] if self._embeds(node) else taken
             found.update({id(t): t for t in taken or [self._main(node)]})
         return list(found.values())
+
+    def _embeds(self, node: Any) -> bool:
+        """Whether a call looks its inputs up in a table: their type does not say, since Keras takes floats for it."""
+        inside = [node.operation] if isinstance(node.operation, layers.Embedding) else list(leaves(node.operation))
+        if not any(isinstance(leaf, layers.Embedding) for leaf in inside):
+            return False
+        given = self._main(node)  # a table of positions in a layer that takes vectors adds no axis
+        return all(len(given.shape) == len(t.shape) + 1 for t in node.input_tensors)

@@ -13,11 +13,15 @@ _SCALE = (
     "layer (zoo.insert_layer). "
 )
 _CALMER = "train again at a lower --learning-rate, with --global-clipnorm 1"
+_BEFORE = "go back to weights from before; then " + _CALMER
 _SLOPE = "an activation that has a slope below zero ('elu', 'leaky_relu')"
 
 #: Their outputs have a mean far from 0, which each layer's weights turn into an offset: with small weights the signal
 #: is lost beside it, with large ones the units saturate. No initializer mends that.
 _OFF_CENTRE = ("sigmoid", "hard_sigmoid", "sparse_sigmoid")
+
+#: Verdicts that say the same of a layer, by their rank: no numbers, too large, too small. Any other stands alone.
+_KINDS = ((0, 1, 2), (3, 6), (7, 8))
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Setting:
         normalized: Whether a normalization lies between the two.
         spread: The input's, between examples.
         fresh: The verdict on the same layer, freshly initialized; ``None`` if that is not known.
+        alike: Whether all values of the layer's kernels are equal.
     """
 
     activation: str = ""
     normalized: bool = False
     spread: float = 1.0
     fresh: Verdict | None = None
+    alike: bool = False
 
 
 def remedy(judged: Verdict, setting: Setting) -> str:
@@ -68,14 +74,24 @@ def remedy(judged: Verdict, setting: Setting) -> str:
 
 
 def _origin(judged: Verdict, fresh: Verdict | None) -> str:
-    if fresh is not None and fresh.name == judged.name:
+    if fresh is None:
+        return ""
+    if _kind(fresh) == _kind(judged):
         return "A fresh network has it too. "
-    return "A fresh network does not have it. " if fresh is not None and fresh.name == "healthy" else ""
+    # What is no number at least is none because of the weights, whatever else ails a fresh network.
+    return "A fresh network does not have it. " if fresh.name == "healthy" or judged.rank in _KINDS[0] else ""
+
+
+def _kind(verdict: Verdict) -> tuple[int, ...]:
+    return next((kind for kind in _KINDS if verdict.rank in kind), (verdict.rank,))
 
 
 def _fix(judged: Verdict, setting: Setting, learned: bool) -> str:
-    if judged.rank in (0, 1, 2):
-        return _first(f"start again from weights that are numbers; then {_CALMER}.")
+    if judged.rank in _KINDS[0]:
+        built = setting.fresh is not None and _kind(setting.fresh) == _kind(judged)
+        return _first(_no_number(judged, setting.fresh.rank if built and setting.fresh else None))
+    if setting.alike and judged.rank in (3, 4, 5, 6, 7):
+        return _first(_alike(setting, learned))
     if judged.rank == 8:
         return "Look above it: a layer whose units are all off, or a gradient that is stopped, lets nothing through."
     if judged.rank == 9:
@@ -87,6 +103,34 @@ def _fix(judged: Verdict, setting: Setting, learned: bool) -> str:
         "vanishing": _vanishing,
     }
     return _first(fixes[judged.name](setting, learned))
+
+
+def _no_number(judged: Verdict, fresh: int | None) -> str:
+    """Where NaN and infinity come from; ``fresh`` is the rank of a fresh network's, where that has them too."""
+    if fresh is None and judged.rank == 0:
+        return f"start again from weights that are numbers; then {_CALMER}."
+    if fresh is None:
+        return f"look for a layer whose weights are NaN; where there is none, values outgrow 32 bits: {_BEFORE}."
+    if fresh == 2:
+        return (
+            "it is not the weights. Look above it for an operation that has no finite slope where it is used, such as "
+            "a root, a norm or a logarithm at 0; then at the loss and its targets."
+        )
+    return (
+        "it is not the weights. Look at it and below it for an operation that gives no number, such as a logarithm or "
+        "a root below 0 or a quotient by 0, for an initializer that draws none, and for values that outgrow 32 bits."
+    )
+
+
+def _alike(setting: Setting, learned: bool) -> str:
+    """Units that start as copies of one stay so: they get the same gradient (Goodfellow et al., 2016, section 8.4)."""
+    if learned:
+        return "all of its weights are equal: load the right file, or train fresh ones: --from-scratch."
+    how = f"kernel_initializer=zoo.layers.for_activation('{setting.activation or 'linear'}')"
+    return (
+        f"draw its weights at random, {how}: all of them are equal, so that its units are copies of one and stay so, "
+        "and behind zeros nothing gets through."
+    )
 
 
 def _exploding(setting: Setting, learned: bool) -> str:

@@ -15,6 +15,7 @@ from .card import Card
 from .data import Dataset, TakenColumns, is_table, open_data
 from .data.targets import NoTargets
 from .errors import DataError, SurgeryError
+from .flattening import as_graph
 from .input_form import InputForm
 from .preparation import open_part
 from .progress import Progress
@@ -36,6 +37,7 @@ class Subject:
         y: Their targets, likewise; ``None`` where there are none that fit.
         why: Why there are none.
         notes: What the user should know of the sample.
+        rows: Where each example stands in the data.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Subject:
     y: Any = None
     why: str = NO_TARGETS
     notes: tuple[str, ...] = ()
+    rows: np.ndarray | None = None
 
 
 def sample_rows(count: int, sample: int, seed: int) -> np.ndarray:
@@ -81,13 +84,14 @@ def subject(
         raise SurgeryError(what, fix="Train it first, or build it and give the model to zoo.inspect.")
     network = model if isinstance(model, keras.Model) else networks.load(card or model)
     opened = _opened(run, data, columns or {}, progress)
-    form = _form(card, network)
+    shapes = network if getattr(network, "inputs", None) else as_graph(network)
+    form = _form(card, shapes)
     _check_form(form, opened)
     side, note = _training_side(run, opened)
     rows = side[sample_rows(len(side), sample, seed)]
-    y, why = _targets(opened, rows, card, network)
+    y, why = _targets(opened, rows, card, shapes)
     name = card.full_name if card else network.name
-    return Subject(name, network, opened.batch(rows, form), y, why, (*opened.notes, *note))
+    return Subject(name, network, opened.batch(rows, form), y, why, (*opened.notes, *note), rows)
 
 
 def _opened(run: Run | None, data: Any, columns: Mapping[str, Any], progress: Progress | None) -> Dataset:

@@ -47,11 +47,12 @@ class Figures:
         forward: ``spread``, relative to that of what the lowest layers take.
         backward: The norm of the loss's gradient by an example's outputs (root mean square over examples), relative to
             that of the highest hidden layer.
-        saturated: The share of values where a bounded activation is flat.
-        dead: The share of units off for every example and place.
+        saturated: The share of values where a bounded activation is flat; NaN where its slopes are no numbers.
+        dead: The share of units off for every example and place; NaN likewise.
         gradient: The norm of the loss's gradient by the layer's kernels.
         step: How far one step of plain gradient descent moves the kernels, relative to their norm.
         weights: The kernels' norm.
+        alike: Whether all values of the kernels are equal.
         finite: Whether all outputs are numbers.
         weights_finite: Whether the layer's own weights are.
         output: Whether the layer gives the network's outputs: no layer with weights lies above it.
@@ -67,6 +68,7 @@ class Figures:
     gradient: float | None = None
     step: float | None = None
     weights: float | None = None
+    alike: bool = False
     finite: bool = True
     weights_finite: bool = True
     output: bool = False
