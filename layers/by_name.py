@@ -1,7 +1,7 @@
 """Keras's objects by the name of their class, with every argument checked by name."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zoo.errors import RecipeError, close_matches
@@ -37,6 +37,28 @@ def parameters(made: type) -> list[str]:
     return [p for p in inspect.signature(made.__init__).parameters if p not in ("self", "kwargs")]
 
 
+def check_names(made: type, arguments: Iterable[str], what: str) -> None:
+    """Refuses arguments that a class has not, and the lack of one that it needs.
+
+    Args:
+        made: The class.
+        arguments: The names of what it is given.
+        what: What errors call it: ``The optimizer 'adam'``.
+
+    Raises:
+        RecipeError: with the first name.
+    """
+    given, known = set(arguments), inspect.signature(made.__init__).parameters
+    for argument in given:
+        if argument not in parameters(made):
+            unknown = f"{what} has no argument '{argument}'."
+            raise RecipeError(unknown, fix=close_matches(argument, parameters(made)))
+    for argument in parameters(made):
+        if argument not in given and known[argument].default is inspect.Parameter.empty:
+            lacking = f"{what} needs a value for '{argument}'."
+            raise RecipeError(lacking, received=", ".join(sorted(given)) or "none")
+
+
 def make(made: type, arguments: Mapping[str, Any], what: str) -> Any:
     """An object of a class.
 
@@ -49,13 +71,9 @@ def make(made: type, arguments: Mapping[str, Any], what: str) -> Any:
         The object.
 
     Raises:
-        RecipeError: for an argument that it has not, or a value that it refuses.
+        RecipeError: for an argument that it has not, one that it needs, or a value that it refuses.
     """
-    known = parameters(made)
-    for argument in arguments:
-        if argument not in known:
-            unknown = f"{what} has no argument '{argument}'."
-            raise RecipeError(unknown, fix=close_matches(argument, known))
+    check_names(made, arguments, what)
     try:
         return made(**arguments)
     except (TypeError, ValueError) as reason:

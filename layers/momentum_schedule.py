@@ -10,31 +10,44 @@ import keras
 from zoo.errors import RecipeError
 
 from .by_name import keras_name
+from .schedule_numbers import Schedule, check_momenta
 
 ops: Any = keras.ops
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 
 class _Scheduled:
     """What every optimizer with a scheduled momentum has.
 
-    Outside a step the argument (``momentum`` or ``beta_1``) holds the schedule. Keras's own code of the step reads the
+    Outside a step the argument (``momentum`` or ``beta_1``) is the schedule. Keras's own code of the step reads the
     argument, and finds there what the step needs: a tensor computed from the count of steps, so that a compiled step
-    has no number baked in.
+    has no number baked in. So it cannot be set, as a learning rate cannot that follows a schedule.
     """
 
     argument = "beta_1"
     #: What Keras's constructor is given in its place: it checks for a number.
     _placeholder = 0.9
+    _schedule: Any = None
+    _standing: Any = None  # what Keras's code reads while it runs
+
+    @property
+    def _followed(self) -> Any:
+        return self._schedule if self._standing is None else self._standing
+
+    @_followed.setter
+    def _followed(self, value: Any) -> None:
+        if self._schedule is not None:
+            what = f"The {self.argument} of this optimizer follows a schedule, and cannot be set."
+            fix = f"Make it anew: zoo.layers.optimizer(..., {self.argument}=...)."
+            raise RecipeError(what, received=repr(value), fix=fix)
+        self._standing = value
 
     @contextmanager
     def _reads(self, value: Any) -> Iterator[None]:
-        before = getattr(self, self.argument)
-        setattr(self, self.argument, value)
+        self._standing = value
         try:
             yield
         finally:
-            setattr(self, self.argument, before)
+            self._standing = None
 
     def scheduled(self, dtype: Any = "float32") -> Any:
         """The momentum of the next step; like the learning rate it counts batches, accumulated ones too."""
@@ -52,8 +65,7 @@ class _Scheduled:
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         schedule = keras.optimizers.schedules.deserialize(config[cls.argument], custom_objects)
         made = super().from_config({**config, cls.argument: cls._placeholder}, custom_objects)  # type: ignore[misc]
-        made._schedule = schedule
-        setattr(made, cls.argument, schedule)
+        made._schedule, made._standing = schedule, None
         return made
 
 
@@ -140,11 +152,15 @@ def momentum_argument(optimizer: type) -> str | None:
 @cache
 def scheduling(plain: type) -> type:
     """The class of an optimizer whose momentum is scheduled, registered for saved files."""
-    made = type(f"{plain.__name__}MomentumSchedule", (_HOW[plain], plain), {"__module__": __name__})
+    how = _HOW[plain]
+    body = {"__module__": __name__, how.argument: how._followed}
+    made = type(f"{plain.__name__}MomentumSchedule", (how, plain), body)
     return keras.saving.register_keras_serializable(package="zoo")(made)
 
 
-def with_momentum(plain: keras.optimizers.Optimizer, schedule: Schedule) -> keras.optimizers.Optimizer:
+def with_momentum(
+    plain: keras.optimizers.Optimizer, schedule: Schedule, *, steps: int | None = None
+) -> keras.optimizers.Optimizer:
     r"""The same optimizer with a momentum that follows a schedule, as one cycle needs it.
 
     It is ``momentum`` of SGD, RMSprop and Muon, and ``beta_1`` of Adam, AdamW, Adamax, Nadam, Lamb and Lion. The
@@ -157,12 +173,14 @@ def with_momentum(plain: keras.optimizers.Optimizer, schedule: Schedule) -> kera
     Args:
         plain: One of these optimizers, not built yet; its own momentum is not used.
         schedule: Of the momentum, from 0 to below 1, by step.
+        steps: How many steps training takes: it is tried over these, by default over its own length.
 
     Returns:
-        The optimizer. A compiled model with it loads where ``zoo.layers`` has been imported.
+        The optimizer; its momentum cannot be set. A compiled model with it loads where ``zoo.layers`` has been
+        imported.
 
     Raises:
-        RecipeError: if the optimizer has no momentum to schedule, or the schedule starts outside of 0 to 1.
+        RecipeError: if the optimizer has no momentum to schedule, or the schedule leaves 0 to below 1.
 
     Reference:
         Smith, 2018 (arXiv 1803.09820), section 4.3; for the correction, Kingma and Ba, 2015, section 3.
@@ -180,9 +198,7 @@ def with_momentum(plain: keras.optimizers.Optimizer, schedule: Schedule) -> kera
         what = f"The optimizer '{keras_name(type(plain))}' has no momentum that a schedule can change."
         takers = ", ".join(sorted(one.__name__.lower() for one in _HOW))
         raise RecipeError(what, expected=takers)
-    if not 0 <= (first := float(schedule(0))) < 1:
-        what = "The schedule is not one of a momentum."
-        raise RecipeError(what, expected="0 to below 1", received=f"{first:g} in the first step")
+    check_momenta(schedule, steps)
     made = scheduling(type(plain))  # pyright: ignore[reportArgumentType]
     config = {**plain.get_config(), made.argument: keras.optimizers.schedules.serialize(schedule)}  # type: ignore[attr-defined]
     return made.from_config(config)  # type: ignore[attr-defined]

@@ -100,7 +100,7 @@ class OneCycle(_Cycle):
         three_phase: bool = False,
     ):
         super().__init__(steps, pct_start, anneal, three_phase)
-        if min(max_learning_rate, div_factor, final_div_factor) <= 0:
+        if not all(value > 0 for value in (max_learning_rate, div_factor, final_div_factor)):
             what = "One cycle of a rate is made of numbers above 0."
             received = f"max_learning_rate={max_learning_rate}, div_factor={div_factor}"
             raise RecipeError(what, received=f"{received}, final_div_factor={final_div_factor}")

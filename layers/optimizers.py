@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from functools import cache
+from math import isfinite
+from numbers import Real
 from typing import Any
 
 import keras
@@ -13,7 +15,8 @@ from .by_variable import scaling
 from .ftrl import FtrlFromWeights
 from .momentum_schedule import momentum_argument, scheduling, with_momentum
 from .one_cycle import OneCycle
-from .schedules import Schedule, schedule
+from .schedule_numbers import Schedule, check_rates, number
+from .schedules import is_momentum, schedule
 
 
 @cache
@@ -44,7 +47,7 @@ def optimizer(name: str, *, steps: int | None = None, **arguments: Any) -> keras
         The optimizer.
 
     Raises:
-        RecipeError: if Keras has no such optimizer, schedule or argument.
+        RecipeError: if Keras has no such optimizer, schedule or argument, or it cannot compute with what it is given.
 
     Example:
         >>> optimizer("sgd", learning_rate=0.1, momentum=0.9, nesterov=True).momentum
@@ -54,12 +57,12 @@ def optimizer(name: str, *, steps: int | None = None, **arguments: Any) -> keras
         >>> made.momentum.steps
         100
     """
-    if name.lower() not in names():
+    if str(name).lower() not in names():
         what = f"Keras has no optimizer '{name}'."
-        raise RecipeError(what, fix=close_matches(name.lower(), names()))
+        raise RecipeError(what, fix=close_matches(str(name).lower(), names()))
     made, what = names()[name.lower()], f"The optimizer '{name}'"
-    if isinstance(arguments.get("learning_rate"), Mapping):
-        arguments["learning_rate"] = schedule(arguments["learning_rate"], steps)
+    if "learning_rate" in arguments:
+        arguments["learning_rate"] = _rate(arguments["learning_rate"], steps, what)
     momentum = None
     key = momentum_argument(made)
     if key and isinstance(arguments.get(key), (Mapping, Schedule)):
@@ -68,8 +71,28 @@ def optimizer(name: str, *, steps: int | None = None, **arguments: Any) -> keras
         if key != "learning_rate" and key in parameters(made) and isinstance(value, (Mapping, Schedule)):
             refused = f"{what} takes no schedule for '{key}'."
             raise RecipeError(refused, fix="Give it a number.")
+        if isinstance(value, Real) and not isfinite(value):
+            refused = f"{what} cannot compute with {key} = {value!r}."
+            raise RecipeError(refused, expected="a number")
     plain = make(made, arguments, what)
-    return plain if momentum is None else with_momentum(plain, momentum)
+    return plain if momentum is None else with_momentum(plain, momentum, steps=steps)
+
+
+def _rate(given: Any, steps: int | None, what: str) -> Any:
+    """A learning rate as Keras takes it: a number, a schedule, or whatever else it can call."""
+    if isinstance(given, Mapping):
+        given = schedule(given, steps)
+    elif isinstance(given, Schedule) and not is_momentum(given):
+        check_rates(given, steps, f"The schedule {type(given).__name__}")
+    if is_momentum(given):
+        refused = f"{what} cannot learn at a momentum: one_cycle_momentum is none of the learning rate's schedules."
+        raise RecipeError(refused, fix='Use {"name": "one_cycle", "max_learning_rate": ...}.')
+    if callable(given):
+        return given
+    if not number(given, 0):
+        refused = f"{what} cannot learn at the rate {given!r}."
+        raise RecipeError(refused, expected="a number, 0 or more, or a schedule", received=repr(given))
+    return float(given)
 
 
 def _momentum(given: Any, rate: Any, steps: int | None) -> Schedule:

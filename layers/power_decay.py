@@ -37,7 +37,7 @@ class PowerDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, initial_learning_rate: float, decay_steps: float, power: float = 1.0):
         super().__init__()
-        if decay_steps <= 0 or power < 0:
+        if not (decay_steps > 0 and power >= 0):
             what = "A power schedule cannot be made of these numbers."
             received = f"decay_steps={decay_steps}, power={power}"
             raise RecipeError(what, expected="decay_steps above 0, power 0 or more", received=received)

@@ -1,6 +1,5 @@
 """Learning-rate schedules by name, and the callback for the one that is no function of the step."""
 
-import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -9,12 +8,11 @@ import keras
 
 from zoo.errors import RecipeError, close_matches
 
-from .by_name import classes, make, parameters
+from .by_name import check_names, classes, make, parameters
 from .one_cycle import OneCycle, OneCycleMomentum
 from .power_decay import PowerDecay
+from .schedule_numbers import Schedule, check_arguments, check_momenta, check_rates, number, whole
 from .warm_up import WarmUp
-
-Schedule = keras.optimizers.schedules.LearningRateSchedule
 
 #: Short names, each for a class of Keras or of ours.
 SHORT = {
@@ -72,28 +70,60 @@ def schedule(spec: Mapping[str, Any], steps: int | None = None) -> Schedule:
         The schedule; one of Keras's own classes where Keras has it.
 
     Raises:
-        RecipeError: if there is no such schedule or argument, or its arguments are refused.
+        RecipeError: if there is no such schedule or argument, an argument makes no sense, or what it gives in some step
+            is no rate (of ``one_cycle_momentum`` no momentum), or 0 in every step.
 
     Example:
         >>> rate = schedule({"name": "cosine", "initial_learning_rate": 0.1, "warmup_steps": 20}, steps=100)
         >>> type(rate).__name__, [round(float(rate(step)), 3) for step in (0, 10, 20, 60, 100)]
         ('CosineDecay', [0.0, 0.05, 0.1, 0.05, 0.0])
     """
+    if not isinstance(spec, Mapping) or not (steps is None or whole(steps, 1)):
+        refused = "A schedule is made of a table, for a whole number of steps."
+        raise RecipeError(refused, expected='{"name": "cosine", ...}', received=f"{spec!r}, steps={steps!r}")
     arguments = dict(spec)
     given = arguments.pop("name", None)
     name = SHORT.get(str(given), str(given))
     if name not in schedules():
         what = f"There is no learning-rate schedule '{given}'."
         raise RecipeError(what, fix=close_matches(str(given), [*SHORT, *schedules()]))
-    made, what = schedules()[name], f"The schedule '{given}'"
+    what = f"The schedule '{given}'"
+    check_arguments(arguments, what)
     if given == "exponential":
         arguments.setdefault("decay_rate", 0.1)
-    if name == "WarmUp" and isinstance(arguments.get("after"), Mapping):
-        arguments["after"] = schedule(arguments["after"], _left(steps, arguments.get("steps", 0)))
+    if name == "WarmUp" and "after" in arguments:
+        arguments["after"] = _after(arguments["after"], _left(steps, arguments.get("steps", 0)), what)
+    found = _made(name, arguments, what, steps)
+    if is_momentum(found):
+        check_momenta(found, steps)
+    else:
+        check_rates(found, steps, what)
+    return found
+
+
+def is_momentum(made: Any) -> bool:
+    """Whether a schedule is one of a momentum, not of a rate."""
+    return isinstance(made, OneCycleMomentum) or (isinstance(made, WarmUp) and is_momentum(made.after))
+
+
+def _after(after: Any, steps: int | None, what: str) -> Any:
+    """What a warm-up leads to: a schedule, or a number."""
+    if isinstance(after, Mapping):
+        return schedule(after, steps)
+    if not isinstance(after, Schedule) and not number(after, 0):
+        refused = f"{what} cannot rise to after = {after!r}."
+        raise RecipeError(refused, expected="a number, 0 or more, or a schedule", received=repr(after))
+    return after
+
+
+def _made(name: str, arguments: dict[str, Any], what: str, steps: int | None) -> Schedule:
+    """The schedule of a class, with its length filled in and the warm-up that is ours to make before it."""
+    made = schedules()[name]
     start, rise = _warm_up(name, arguments, what)
     _fill_length(name, arguments, what, _left(steps, rise))
     if name == "CosineDecay" and rise:
-        peak = arguments.get("initial_learning_rate")
+        check_names(made, arguments, what)  # Keras's warm-up would lead from where it starts to nowhere
+        peak = arguments["initial_learning_rate"]
         arguments |= {"initial_learning_rate": start, "warmup_target": peak, "warmup_steps": rise}
         rise = 0
     found = make(made, _as_rates(made, arguments), what)
@@ -113,7 +143,7 @@ def _warm_up(name: str, arguments: dict[str, Any], what: str) -> tuple[float, in
             raise RecipeError(itself, fix=f"Its arguments: {', '.join(parameters(schedules()[name]))}.")
         return 0.0, 0
     start, rise = arguments.pop("warmup_start", None), arguments.pop("warmup_steps", 0)
-    if not _whole(rise, 0) or (start is not None and not rise):
+    if start is not None and not rise:
         refused = f"{what} cannot warm up from {start or 0} in {rise!r} steps."
         raise RecipeError(refused, expected="a whole number of 'warmup_steps'", received=repr(rise))
     return float(start or 0.0), rise
@@ -122,7 +152,7 @@ def _warm_up(name: str, arguments: dict[str, Any], what: str) -> tuple[float, in
 def _fill_length(name: str, arguments: dict[str, Any], what: str, steps: int | None) -> None:
     """Puts the number of steps where it was left out."""
     cycles = arguments.pop("cycles", None) if name == "CosineDecayRestarts" else None
-    if cycles is not None and (not _whole(cycles, 1) or steps is None or "first_decay_steps" in arguments):
+    if cycles is not None and (not whole(cycles, 1) or steps is None or "first_decay_steps" in arguments):
         refused = f"{what} cannot make {cycles!r} cycles of its steps."
         fix = "Give a whole number of 'cycles' and no 'first_decay_steps', where the number of all steps is known."
         raise RecipeError(refused, fix=fix)
@@ -145,12 +175,14 @@ def _as_rates(made: type, arguments: dict[str, Any]) -> dict[str, Any]:
     """Whole numbers as floats where they are no counts: Keras computes a schedule of whole numbers in whole numbers."""
     counts = ("steps", "boundaries", "name")
 
-    def rate(value: Any) -> Any:
+    def plain(value: Any, count: bool) -> Any:
         if isinstance(value, (list, tuple)):
-            return [rate(one) for one in value]
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            return [plain(one, count) for one in value]
+        if not number(value):
+            return value
+        return int(value) if count and whole(value, 0) else float(value)
 
-    return {key: value if key.endswith(counts) else rate(value) for key, value in arguments.items()}
+    return {key: plain(value, key.endswith(counts)) for key, value in arguments.items()}
 
 
 def reduce_on_plateau(spec: Mapping[str, Any], learning_rate: Any = None) -> keras.callbacks.ReduceLROnPlateau:
@@ -184,21 +216,13 @@ def reduce_on_plateau(spec: Mapping[str, Any], learning_rate: Any = None) -> ker
     return make(keras.callbacks.ReduceLROnPlateau, dict(spec), what)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
 #: What the callback itself lets pass: a factor of 0 or below, a mode that it does not know, a patience of -1.
 _PLATEAU = {
     "monitor": (lambda value: isinstance(value, str), "the name of a figure, such as val_loss"),
-    "factor": (lambda value: _number(value) and 0 < value < 1, "a number above 0 and below 1"),
-    "patience": (lambda value: _whole(value, 1), "a whole number of epochs, 1 or more"),
+    "factor": (lambda value: number(value) and 0 < value < 1, "a number above 0 and below 1"),
+    "patience": (lambda value: whole(value, 1), "a whole number of epochs, 1 or more"),
     "mode": (lambda value: value in ("auto", "min", "max"), "auto | min | max"),
-    "min_delta": (lambda value: _number(value) and value >= 0, "a number, 0 or more"),
-    "cooldown": (lambda value: _whole(value, 0), "a whole number of epochs, 0 or more"),
-    "min_lr": (lambda value: _number(value) and value >= 0, "a number, 0 or more"),
+    "min_delta": (lambda value: number(value) and value >= 0, "a number, 0 or more"),
+    "cooldown": (lambda value: whole(value, 0), "a whole number of epochs, 0 or more"),
+    "min_lr": (lambda value: number(value) and value >= 0, "a number, 0 or more"),
 }

@@ -40,7 +40,7 @@ class WarmUp(Schedule):
 
     def __init__(self, after: Schedule | float, steps: int, start: float = 0.0):
         super().__init__()
-        if steps <= 0 or start < 0:
+        if not (steps > 0 and start >= 0):
             what = "A warm-up cannot be made of these numbers."
             raise RecipeError(what, expected="steps above 0, start 0 or more", received=f"steps={steps}, start={start}")
         self.after, self.steps, self.start = after, steps, start

@@ -193,6 +193,12 @@ def test_one_cycles_momentum_takes_the_phases_of_its_rate():
     expected = {"steps": 20, "pct_start": 0.25, "anneal": "linear", "three_phase": False}
     assert isinstance(made.beta_1, OneCycleMomentum)
     assert made.beta_1.get_config() == {**expected, "base_momentum": 0.85, "max_momentum": 0.9}
+    made = optimizer(
+        "sgd", steps=20, learning_rate={**rate, "three_phase": True}, momentum={"name": "OneCycleMomentum"}
+    )
+    assert made.momentum.get_config()["three_phase"] is True
+    rates, momenta = ([float(of(step)) for step in range(20)] for of in (made._learning_rate, made.momentum))
+    assert np.argmax(rates) == np.argmin(momenta) == 4 and momenta[8] == momenta[19] == pytest.approx(0.95)
 
 
 @pytest.mark.parametrize("name", ["adagrad", "schedulefreeadamw", "ftrl"])
@@ -213,7 +219,44 @@ def test_other_arguments_take_no_schedule():
 
 
 def test_a_schedule_that_is_no_momentums_is_refused():
-    with pytest.raises(
-        RecipeError, match=r"not one of a momentum\. Expected 0 to below 1; received 1 in the first step"
-    ):
+    message = r"not one of a momentum\. Expected 0 to below 1; received 1 at step 0"
+    with pytest.raises(RecipeError, match=message):
         with_momentum(optimizer("sgd"), schedule({"name": "power", "initial_learning_rate": 1.0}, 10))
+
+
+PolynomialDecay = keras.optimizers.schedules.PolynomialDecay
+
+
+@pytest.mark.parametrize(
+    ("wrong", "received"),
+    [
+        (PolynomialDecay(0.9, 20, 1.5), r"1\.05 at step 5"),
+        (PolynomialDecay(0.5, 20, -1.0), r"-0\.1 at step 8"),
+        (keras.optimizers.schedules.PiecewiseConstantDecay([30], [0.9, 1.0]), "1 at step 31"),
+        (keras.optimizers.schedules.ExponentialDecay(0.9, 20, -1.0), "nan at step 1"),
+    ],
+)
+def test_a_schedule_that_leaves_the_momenta_later_is_refused_too(wrong: Any, received: str):
+    with pytest.raises(RecipeError, match=rf"not one of a momentum\..*received {received}\."):
+        with_momentum(optimizer("adam"), wrong)
+
+
+def test_where_the_steps_are_known_they_are_what_is_tried():
+    rises = PolynomialDecay(0.9, 100, 1.5)
+    assert optimizer("sgd", steps=10, momentum=rises).momentum is not None
+    with pytest.raises(RecipeError, match=r"received 1\.00521 at step 37"):
+        optimizer("sgd", steps=60, momentum=PolynomialDecay(0.9, 211, 1.5))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_momentum_that_follows_a_schedule_cannot_be_set(case: str):
+    """A step that is compiled already would not see it; so it is with a rate under a schedule."""
+    made = made_by(case)
+    key = str(momentum_argument(names()[CASES[case][0]]))
+    before = getattr(made, key)
+    with pytest.raises(RecipeError, match=rf"The {key} of this optimizer follows a schedule, and cannot be set\. Rec"):
+        setattr(made, key, 0.5)
+    assert getattr(made, key) is before and type(before).__name__ == "PiecewiseConstantDecay"
+    plain = optimizer(CASES[case][0], learning_rate=0.1)
+    setattr(plain, key, 0.5)
+    assert getattr(plain, key) == 0.5

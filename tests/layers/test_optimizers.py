@@ -50,9 +50,13 @@ def test_schedules_by_name():
             "schedule 'CosineDecay' has no argument 'steps'",
         ),
         ("adam", {"clipnorm": 1.0, "clipvalue": 1.0}, "Only one of .*clipnorm"),
+        (None, {}, r"Keras has no optimizer 'None'\."),
+        (3, {}, r"Keras has no optimizer '3'\."),
+        ("adam", {"beta_2": float("nan")}, r"'adam' cannot compute with beta_2 = nan\. Expected a number\."),
+        ("adamw", {"weight_decay": float("inf")}, r"cannot compute with weight_decay = inf\."),
     ],
 )
-def test_what_keras_has_not_is_refused(name: str, arguments: dict, message: str):
+def test_what_keras_has_not_is_refused(name: Any, arguments: dict, message: str):
     with pytest.raises(RecipeError, match=message):
         optimizer(name, **arguments)
 

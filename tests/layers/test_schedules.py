@@ -237,16 +237,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"name": "power", "initial_learning_rate": 0.1, "decay": 3},
         r"'power' has no argument 'decay'\. Did you mean 'decay_steps'",
     ),
-    ({"name": "cosine", "initial_learning_rate": 0.1}, r"'cosine' refuses its arguments: .*decay_steps"),
-    ({"name": "cosine", "initial_learning_rate": 0.1, "decay_steps": 0}, r"decay_steps=0"),
+    ({"name": "cosine", "initial_learning_rate": 0.1}, r"'cosine' needs a value for 'decay_steps'\. Received initial"),
+    ({"name": "cosine", "decay_steps": 9}, r"'cosine' needs a value for 'initial_learning_rate'\."),
+    # Keras's warm-up would lead to nothing, and all steps be taken at a rate of 0.
+    ({"name": "cosine", "decay_steps": 9, "warmup_steps": 3}, r"'cosine' needs a value for 'initial_learning_rate'\."),
+    ({"name": "cosine"}, r"needs a value for 'initial_learning_rate'\. Received none\."),
     (
         {"name": "power", "initial_learning_rate": 0.1, "decay_steps": 0},
-        r"Expected decay_steps above 0, power 0 or more; received decay_steps=0, power=1\.0\.",
+        r"'power' cannot be made with decay_steps = 0\.",
     ),
+    ({"name": "warm_up", "after": 0.1, "steps": 0}, r"with steps = 0\. Expected a number above 0; received 0\."),
     (
-        {"name": "warm_up", "after": 0.1, "steps": 0},
-        r"Expected steps above 0, start 0 or more; received steps=0, start=0\.0\.",
+        {"name": "warm_up", "after": "0.1", "steps": 3},
+        r"cannot rise to after = '0\.1'\. Expected a number, 0 or more, or",
     ),
+    ({"name": "warm_up", "after": None, "steps": 3}, r"cannot rise to after = None\."),
+    ({"name": "warm_up", "after": 0.0, "steps": 3}, r"'warm_up' is 0 from the first step to the last: nothing would"),
     (
         {**CYCLE, "steps": 3},
         r"a phase would take no step\. Expected pct_start below 1, and more than 1 / steps; received steps=3",
@@ -254,10 +260,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({**CYCLE, "steps": 20, "pct_start": 1.0}, r"Expected pct_start below 1"),
     ({**CYCLE, "steps": 20, "pct_start": 0.6, "three_phase": True}, r"Expected pct_start below a half"),
     ({**CYCLE, "steps": 20, "anneal": "sine"}, r"cannot anneal by 'sine'\. Expected cos \| linear; received 'sine'\."),
-    (
-        {**CYCLE, "steps": 20, "div_factor": 0.0},
-        r"made of numbers above 0\. Received max_learning_rate=1\.0, div_factor",
-    ),
+    ({**CYCLE, "steps": 20, "div_factor": 0.0}, r"with div_factor = 0\.0\. Expected a number above 0; received 0\.0\."),
+    ({**CYCLE, "steps": "20"}, r"'one_cycle' cannot be made with steps = '20'\."),
+    ({**CYCLE, "steps": 20, "three_phase": "no"}, r"with three_phase = 'no'\. Expected true or false; received 'no'\."),
     ({**CYCLE, "steps": 20, "warmup_steps": 3}, r"'one_cycle' takes no 'warmup_steps': it rises by itself\. Its"),
     (
         {"name": "one_cycle_momentum", "steps": 20, "max_momentum": 1.0},
@@ -265,7 +270,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {**RESTARTS, "first_decay_steps": 4, "warmup_steps": 0.5},
-        r"'cosine_restarts' cannot warm up from 0 in 0\.5 steps\. Expected a whole number of 'warmup_steps'",
+        r"'cosine_restarts' cannot be made with warmup_steps = 0\.5\. Expected a whole number of steps, 0 or more",
     ),
     ({**RESTARTS, "first_decay_steps": 4, "warmup_start": 0.01}, r"cannot warm up from 0\.01 in 0 steps\."),
     (
@@ -273,7 +278,31 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         r"cannot make 2 cycles of its steps\. Give a whole number of 'cycles' and no 'first_decay",
     ),
     ({**RESTARTS, "cycles": 2, "first_decay_steps": 9}, r"cannot make 2 cycles"),
+    ({**RESTARTS, "first_decay_steps": 4, "warmup_start": "a", "warmup_steps": 3}, r"with warmup_start = 'a'\."),
+    ({**RESTARTS, "t_mul": "2"}, r"with t_mul = '2'\. Expected a number above 0; received '2'\."),
+    ({**RESTARTS, "t_mul": 0}, r"with t_mul = 0\."),
+    # Its cycles are over after 8 steps, and Keras computes the logarithm of a number below 0.
+    ({**RESTARTS, "first_decay_steps": 4, "t_mul": 0.5}, r"gives no learning rate\. .*received nan at step "),
     ({"name": "piecewise", "boundaries": [1], "values": [0.1]}, r"'piecewise' refuses its arguments: .*boundaries"),
+    (
+        {"name": "piecewise", "boundaries": [5, 2], "values": [0.1, 0.01, 0.001]},
+        r"with boundaries = \[5, 2\]\. Expected steps, each after the one before",
+    ),
+    ({"name": "piecewise", "boundaries": 5, "values": [0.1, 0.01]}, r"with boundaries = 5\."),
+    ({"name": "piecewise", "boundaries": [5], "values": [0.1, -0.1]}, r"with values = \[0\.1, -0\.1\]\."),
+    ({"name": "piecewise", "boundaries": [5], "values": [0.1, None]}, r"with values = \[0\.1, None\]\."),
+    ({"name": "piecewise", "boundaries": [5], "values": [0.0, 0]}, r"is 0 from the first step to the last"),
+    *(
+        ({"name": "exponential", "decay_steps": 9, "initial_learning_rate": rate}, rf"= {shown}\. Expected a number, 0")
+        for rate, shown in (("0.1", "'0\\.1'"), (None, "None"), (-0.1, "-0\\.1"), (float("nan"), "nan"), (True, "True"))
+    ),
+    ({"name": "exponential", "initial_learning_rate": 0.1, "decay_steps": 9, "decay_rate": -1}, r"decay_rate = -1\."),
+    ({"name": "polynomial", "initial_learning_rate": 0.1, "decay_steps": 9, "cycle": 1}, r"cycle = 1\. Expected true"),
+    (
+        "cosine",
+        r"A schedule is made of a table, for a whole number of steps\. Expected .*; received 'cosine', steps=None",
+    ),
+    (None, r"made of a table.*received None"),
 ]
 
 
@@ -281,6 +310,74 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 def test_what_makes_no_schedule_is_refused(spec: dict[str, Any], message: str):
     with pytest.raises(RecipeError, match=message):
         schedule(spec)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5, "9", True])
+def test_a_schedule_lasts_a_whole_number_of_steps(steps: Any):
+    with pytest.raises(RecipeError, match=rf"for a whole number of steps\..*steps={steps!r}"):
+        schedule({"name": "power", "initial_learning_rate": 0.1}, steps)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: PowerDecay(0.1, 0),
+            r"Expected decay_steps above 0, power 0 or more; received decay_steps=0, power=1\.0",
+        ),
+        (lambda: PowerDecay(0.1, float("nan")), r"received decay_steps=nan"),
+        (lambda: WarmUp(0.1, 0), r"Expected steps above 0, start 0 or more; received steps=0, start=0\.0\."),
+        (
+            lambda: OneCycle(1.0, 20, div_factor=0.0),
+            r"made of numbers above 0\. Received max_learning_rate=1\.0, div_f",
+        ),
+        (lambda: OneCycle(float("nan"), 20), r"Received max_learning_rate=nan"),
+    ],
+)
+def test_the_classes_refuse_what_makes_no_schedule_too(make: Any, message: str):
+    with pytest.raises(RecipeError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("rate", "message"),
+    [
+        (
+            "0.1",
+            r"'sgd' cannot learn at the rate '0\.1'\. Expected a number, 0 or more, or a schedule; received '0\.1'\.",
+        ),
+        (None, r"at the rate None\."),
+        (True, r"at the rate True\."),
+        (-0.1, r"at the rate -0\.1\."),
+        (float("nan"), r"at the rate nan\."),
+        ([0.1], r"at the rate \[0\.1\]\."),
+        (
+            {"name": "one_cycle_momentum"},
+            r"cannot learn at a momentum: one_cycle_momentum is none of the .*\"one_cycle\"",
+        ),
+        (OneCycleMomentum(20), r"cannot learn at a momentum"),
+        ({"name": "warm_up", "after": {"name": "one_cycle_momentum"}, "steps": 4}, r"cannot learn at a momentum"),
+        (
+            keras.optimizers.schedules.ExponentialDecay(0.1, 5, -1.0),
+            r"ExponentialDecay gives no learning rate\..*nan at",
+        ),
+        (
+            keras.optimizers.schedules.PolynomialDecay(0.1, 40, -0.1),
+            r"PolynomialDecay gives .*received -0\.025 at step 25",
+        ),
+        (keras.optimizers.schedules.CosineDecay(0.0, 20), r"CosineDecay is 0 from the first step to the last"),
+    ],
+)
+def test_a_rate_that_is_none_is_refused(rate: Any, message: str):
+    with pytest.raises(RecipeError, match=message):
+        optimizer("sgd", steps=40, learning_rate=rate)
+
+
+def test_a_whole_number_is_a_rate_and_so_is_what_can_be_called():
+    assert float(optimizer("sgd", learning_rate=1).learning_rate) == 1.0
+    assert float(optimizer("sgd", learning_rate=np.float32(0.5)).learning_rate) == 0.5
+    assert float(optimizer("sgd", learning_rate=0.0).learning_rate) == 0.0, "to measure without learning"
+    assert optimizer("sgd", learning_rate=lambda: 0.25).learning_rate == 0.25
 
 
 def test_a_compiled_network_goes_on_from_its_file_where_it_was(tmp_path: Path):
