@@ -124,8 +124,8 @@ def for_activation(
     The slopes a are 0.01 for ``leaky_relu``, 0.2 for ``very_leaky_relu``, 0.25 (the initial one) for ``prelu``, and for
     ``rrelu`` the root mean square of the range from 1/8 to 1/3.
 
-    Where 2 is customary, it does not hold the signal in a deep plain stack with biases of 0. In the twentieth wide layer the
-    mean square of the weighted sums is 6e-5 for ``gelu``, 7e-6 for ``silu``, 4e-6 for ``hard_silu``, 0.02 for
+    Where 2 is customary, it does not hold the signal in a deep plain stack with biases of 0. In the twentieth wide
+    layer the mean square of the weighted sums is 6e-5 for ``gelu``, 7e-6 for ``silu``, 4e-6 for ``hard_silu``, 0.02 for
     ``mish``, 11 for ``elu`` and 12 for ``softplus``, where it was 1 in the first: the scale at which it would neither
     grow nor shrink lies within 2% of 2, but needs random biases as well (Roberts 2022, section 5.3). Deep networks of
     these need normalization, residual connections or :func:`zoo.lsuv`.

@@ -7,6 +7,7 @@ import pytest
 import zoo
 from tests.networks import forking, images, masked, nested, shared, siamese, values
 from zoo.errors import DataError, SurgeryError
+from zoo.orthonormal import orthonormal
 
 layers = keras.layers
 ops = keras.ops
@@ -152,6 +153,29 @@ def test_orthonormal_columns_for_each_group_and_each_channel():
     assert max(spread(grouped[..., 2 * g : 2 * g + 2].reshape(-1, 2)) for g in range(5)) < 1e-5
     assert spread(transposed.transpose(0, 1, 3, 2).reshape(-1, 5)) < 1e-5
     assert spread(joined) < 1e-5
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(700, 300), (300, 700), (400, 400), (30, 7), (7, 30)])
+def test_large_matrices_are_those_of_the_textbook(rows, columns):
+    """Gram and Schmidt's, one column after the other, on the same draw."""
+    found = orthonormal(2, rows, columns, np.random.default_rng(5))
+    drawn = np.random.default_rng(5).normal(size=(2, max(rows, columns), min(rows, columns)))
+    for matrix, a in zip(found, drawn, strict=True):
+        q = np.zeros_like(a)
+        for i in range(a.shape[1]):
+            left = a[:, i] - q[:, :i] @ (q[:, :i].T @ a[:, i])
+            left -= q[:, :i] @ (q[:, :i].T @ left)
+            q[:, i] = left / np.linalg.norm(left)
+        assert matrix == pytest.approx(q if rows >= columns else q.T, abs=1e-9)
+
+
+def test_a_matrix_that_cholesky_cannot_take_is_orthonormal_too(monkeypatch):
+    def refuse(matrix):
+        raise np.linalg.LinAlgError
+
+    wanted = orthonormal(1, 300, 300, np.random.default_rng(5))
+    monkeypatch.setattr(np.linalg, "cholesky", refuse)
+    assert orthonormal(1, 300, 300, np.random.default_rng(5)) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_the_same_seed_gives_the_same_kernels():

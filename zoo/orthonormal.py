@@ -34,9 +34,34 @@ def orthonormal(count: int, rows: int, columns: int, rng: np.random.Generator) -
 
     Keras's ``Orthogonal`` takes a kernel for one matrix; that of a depthwise layer is one for each channel.
     """
-    q, r = np.linalg.qr(rng.normal(size=(count, max(rows, columns), min(rows, columns))))
-    q = q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[:, None, :]  # else not every rotation is equally likely
+    drawn = rng.normal(size=(count, max(rows, columns), min(rows, columns)))
+    q = _by_householder(drawn) if drawn.shape[-1] < _LARGE else _by_cholesky(drawn)
     return q if rows >= columns else np.swapaxes(q, -1, -2)
+
+
+#: The number of columns from which Householder's reflections take many times as long as products of matrices.
+_LARGE = 256
+
+
+def _by_householder(drawn: np.ndarray) -> np.ndarray:
+    q, r = np.linalg.qr(drawn)
+    return q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[:, None, :]  # else not every rotation is equally likely
+
+
+def _by_cholesky(drawn: np.ndarray) -> np.ndarray:
+    """The same matrices by Cholesky's factor of the Gram matrix.
+
+    A second time where the matrix is nearly square and may be badly conditioned: Y. Yamamoto et al. (2015), Roundoff
+    error analysis of the CholeskyQR2 algorithm.
+    """
+    q = drawn
+    try:
+        for _ in range(1 if drawn.shape[-2] >= 2 * drawn.shape[-1] else 2):
+            factor = np.linalg.cholesky(np.swapaxes(q, -1, -2) @ q)
+            q = q @ np.swapaxes(np.linalg.inv(factor), -1, -2)
+    except np.linalg.LinAlgError:  # one in some thousands of large square ones
+        return _by_householder(drawn)
+    return q
 
 
 def _draw_dense(kernel: Any, rng: np.random.Generator, groups: int = 1) -> None:
