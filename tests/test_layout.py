@@ -56,6 +56,7 @@ ROWS = (
     ("recipe", "run", "finetuning"),
     ("seeds", "epochs", "train"),
     ("surgery", "layer_pattern", "starting_point", "train"),
+    ("starting_point", "origins", "stage_lines", "preparation"),
     ("layer_pattern", "norm_limits"),
     ("stage_network", "weight_averaging", "train"),
     ("verdict", "remedy", "inspection"),

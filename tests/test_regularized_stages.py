@@ -55,11 +55,53 @@ def test_l2_sp_keeps_the_reused_weights_near_their_start_and_not_the_top(frozen,
         start = start_of(model)
         plan = zoo.freeze(model, upto=frozen)
         what = replace(learnable(), precision=precision)
-        train(model, plan, what, replace(stage(20), l2_sp={"alpha": alpha, "beta": 0.0}))
+        how = replace(stage(20), l2_sp={"alpha": alpha, "beta": 0.0})
+        train_stage(model, plan, how, 0, what, FeatureStore(), start_of(model, new=["top"]))
         moved[alpha] = {name: distance(model, start, name) for name in ("low1", "low2", "top")}
     assert 0 < moved[2.0]["low2"] < moved[0.0]["low2"] / 3
     assert moved[2.0]["top"] > moved[0.0]["top"] / 2
     assert (moved[2.0]["low1"] == 0) == (frozen is not None)
+
+
+def test_without_a_new_layer_l2_sp_keeps_the_last_one_too():
+    moved = {}
+    for alpha in (0.0, 2.0):
+        model = dense_net()
+        start = start_of(model)
+        train(model, zoo.freeze(model), learnable(), replace(stage(20), l2_sp={"alpha": alpha, "beta": 1.0}))
+        moved[alpha] = distance(model, start, "top")
+    assert 0 < moved[2.0] < moved[0.0] / 3
+
+
+def test_a_run_on_a_network_of_one_s_own_pulls_its_own_top_to_its_start(tmp_path):
+    """A network that was trained before, top and all: only a top that surgery made is pulled to 0."""
+    own = zoo.replace_top(zoo.load("glyphs"), classes=10, seed=1)
+    top = own.get_layer("top_output").kernel
+    made = np.asarray(top)
+    options = {"limit_per_class": 3, "head_epochs": 25, "head_learning_rate": 0.02, "freeze": "all"}
+    for name, trained, said in (
+        ("new", False, "(alpha 5); top_output is new, and pulled to 0 (beta 5)"),
+        ("trained", True, "(alpha 5); no layer is new"),
+    ):
+        if trained:
+            top.assign(made + 0.1)
+        out = tmp_path / name
+        run = zoo.finetune(own, "digits", out=out, l2_sp={"alpha": 5.0, "beta": 5.0}, **options)
+        assert said in (out / "log.txt").read_text()
+        found = np.asarray(run.model.get_layer("top_output").kernel)
+        start = np.asarray(top) if trained else np.zeros_like(made)
+        assert np.linalg.norm(found - start) < np.linalg.norm(np.asarray(top)) / 4, name
+    assert (
+        "beta changes nothing in the stage 'head': l2_sp finds no new layer to pull to 0"
+        in (tmp_path / "trained" / "log.txt").read_text()
+    )
+
+
+def test_l2_sp_on_a_network_that_nothing_trained_is_refused_before_there_is_a_run(tmp_path):
+    x, labels = quadrants(24)
+    with pytest.raises(RecipeError, match=r"Nothing in 'convnet' has pretrained values .*'fine-tune'.*Leave l2_sp"):
+        zoo.finetune(small_convnet(4), (x, labels), out=tmp_path / "run", l2_sp=0.1)
+    assert not (tmp_path / "run").exists()
 
 
 def test_l2_sp_pulls_to_where_the_run_began_not_to_where_the_stage_did():

@@ -155,7 +155,7 @@ def _train(ready: Preparation, job: Job, folder: Path, progress: Progress) -> li
     switches = trainable_switches(ready.network)
     working = in_precision(ready.network, recipe.compute.precision)
     store = FeatureStore()
-    start = start_of(working) if any(stage.l2_sp for stage in recipe.stages) else None
+    start = start_of(working, new=ready.origins.new) if ready.origins else None
     results: list[StageResult] = []
     for index, (stage, plan) in enumerate(zip(recipe.stages, ready.plans, strict=True)):
         result = train_stage(working, plan, stage, index, job, store, start)

@@ -18,9 +18,11 @@ from .input_form import InputForm
 from .layers import augmentation, mixing
 from .objective import Objective, example_weights, objective
 from .options import Options, with_options
+from .origins import Origins, origins
 from .plan import Plan
 from .progress import Progress
 from .recipe import DataPart, ModelPart, Recipe, read_recipe
+from .recipe_stage import StagePart
 from .stage_checks import check_stages
 from .stage_lines import patience_notes, stage_lines, stage_notes
 from .stages import idle_options, planned
@@ -41,6 +43,7 @@ class Preparation:
     plans: tuple[Plan, ...]
     device: Device
     notes: tuple[str, ...]
+    origins: Origins | None = None
 
     def lines(self) -> list[str]:
         """What is about to happen, for the user: data, network, stages with their plans."""
@@ -68,7 +71,7 @@ class Preparation:
         return [
             line
             for stage, plan in zip(self.recipe.stages, self.plans, strict=True)
-            for line in stage_lines(stage, plan, flat(self.network), self.recipe.data, self.split)
+            for line in stage_lines(stage, plan, flat(self.network), self.recipe.data, self.split, self.origins)
         ]
 
 
@@ -188,11 +191,12 @@ def prepared(
         stages, plans = planned(resolved, model, card, own_plans)
         if own_plans:
             check_stages(replace(resolved, stages=stages), len(sides.train), metrics)
+        found = _origins(stages, network if isinstance(network, keras.Model) else model)
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
     ready = Preparation(
-        replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, ()
+        replace(resolved, stages=stages), card, card.input, examples, sides, goal, model, plans, device, (), found
     )
     return replace(ready, notes=_notes(ready, given))
 
@@ -205,7 +209,7 @@ def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
         *ready.split.notes,
         *_resizing_notes(ready.data, ready.form),
         *([] if ready.recipe.model.from_scratch else _raw_notes(ready.network, ready.form)),
-        *stage_notes(stages, ready.plans, ready.split),
+        *stage_notes(stages, ready.plans, ready.split, ready.origins),
         *_mixing_notes(ready.recipe.data, ready.data.kind),
         *patience_notes(given.patience, stages),
         *_idle_activation(given, ready.recipe),
@@ -217,6 +221,20 @@ def _idle_activation(given: Options, recipe: Recipe) -> list[str]:
     if given.activation is None or recipe.top.hidden:
         return []
     return ["activation changes nothing: the new top has no hidden layers (--hidden)"]
+
+
+def _origins(stages: Sequence[StagePart], network: keras.Model) -> Origins | None:
+    """What L2-SP pulls to its start and what not, where a stage asks for it.
+
+    Raises:
+        RecipeError: if nothing in the network was ever trained.
+    """
+    asking = [stage.name for stage in stages if stage.l2_sp]
+    found = origins(network) if asking else None
+    if found is not None and not found.reused:
+        what = f"Nothing in '{network.name}' has pretrained values to stay near: its weights are as they were drawn."
+        raise RecipeError(what, received=f"l2_sp in the stage '{asking[0]}'", fix="Leave l2_sp out.")
+    return found
 
 
 def _plans(plan: Any) -> tuple[Plan, ...]:

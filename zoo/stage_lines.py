@@ -10,6 +10,7 @@ from .data import Split
 from .enforcement import silenced
 from .layers import optimizer
 from .momentum_cycle import argument_of
+from .origins import Origins
 from .plan import Plan
 from .recipe import DataPart
 from .recipe_stage import StagePart, averages
@@ -18,7 +19,9 @@ from .recipe_stage import StagePart, averages
 _IDLE = 1e-3
 
 
-def stage_lines(stage: StagePart, plan: Plan, graph: keras.Model, data: DataPart, sides: Split) -> list[str]:
+def stage_lines(
+    stage: StagePart, plan: Plan, graph: keras.Model, data: DataPart, sides: Split, origins: Origins | None = None
+) -> list[str]:
     """What a stage does: how fast and how long, the plan, and what else happens in it.
 
     Args:
@@ -27,10 +30,11 @@ def stage_lines(stage: StagePart, plan: Plan, graph: keras.Model, data: DataPart
         graph: The flat network.
         data: The recipe's part on data.
         sides: The split.
+        origins: Which layers are reused and which are new, where a stage pulls the reused ones to their start.
     """
     lines = [f"stage {stage.name}: {stage.epochs} epochs, {stage.optimizer['name']} at {_rate(stage)}"]
     lines.extend(f"  {line}" for line in str(plan).splitlines())
-    lines.extend(f"  {line}" for line in _settings(stage))
+    lines.extend(f"  {line}" for line in _settings(stage, origins))
     adapt = [row.block.name for row in plan.rows if row.batch_norm == "adapt"]
     if adapt:
         examples = f"{len(sides.train)} training examples"
@@ -47,13 +51,13 @@ def stage_lines(stage: StagePart, plan: Plan, graph: keras.Model, data: DataPart
     return lines
 
 
-def _settings(stage: StagePart) -> list[str]:
+def _settings(stage: StagePart, origins: Origins | None) -> list[str]:
     """What regularizes a stage, and what sets its rate while it lasts."""
     lines = []
     if stage.l2_sp:
-        alpha, beta = stage.l2_sp["alpha"], stage.l2_sp["beta"]
-        fresh = f", those of the top to 0 (beta {beta:g})" if beta else ""
-        lines.append(f"the reused weights are pulled to their pretrained values (alpha {alpha:g}){fresh}")
+        alpha = stage.l2_sp["alpha"]
+        new = _new(origins.new if origins else (), stage.l2_sp["beta"])
+        lines.append(f"the reused weights are pulled to their pretrained values (alpha {alpha:g}); {new}")
     if stage.reduce_on_plateau:
         p = stage.reduce_on_plateau
         still = f"{p['monitor']} stands still for {p['patience']} epoch{'' if p['patience'] == 1 else 's'}"
@@ -63,6 +67,15 @@ def _settings(stage: StagePart) -> list[str]:
         every = "epoch" if w["every"] == 1 else f"{w['every']} epochs"
         lines.append(f"it ends with the mean of its weights, every {every} from {w['start']:.0%} of them on")
     return lines
+
+
+def _new(layers: Sequence[str], beta: float) -> str:
+    """What becomes of the layers that have no pretrained values."""
+    if not layers:
+        return "no layer is new"
+    shown = f"{', '.join(layers[:3])}{f' and {len(layers) - 3} more' if len(layers) > 3 else ''}"
+    be = "is" if len(layers) == 1 else "are"
+    return f"{shown} {be} new, and {f'pulled to 0 (beta {beta:g})' if beta else 'not pulled'}"
 
 
 def _rate(stage: StagePart) -> str:
@@ -85,9 +98,11 @@ def _value(value: Any) -> str:
     return f"the schedule {value.get('name')}{f' ({arguments})' if arguments else ''}"
 
 
-def stage_notes(stages: Sequence[StagePart], plans: Sequence[Plan], sides: Split) -> list[str]:
+def stage_notes(
+    stages: Sequence[StagePart], plans: Sequence[Plan], sides: Split, origins: Origins | None = None
+) -> list[str]:
     """What the user should know about the stages beside their plans."""
-    return [*_slow_notes(stages, plans), *_pulling_notes(stages, plans), *_stopping_notes(stages, sides)]
+    return [*_slow_notes(stages, plans), *_pulling_notes(stages, plans, origins), *_stopping_notes(stages, sides)]
 
 
 def patience_notes(patience: int | None, stages: Sequence[StagePart]) -> list[str]:
@@ -98,13 +113,16 @@ def patience_notes(patience: int | None, stages: Sequence[StagePart]) -> list[st
     return [f"patience is for the other stages: an average is what ends {', '.join(out)}, and not one epoch's weights"]
 
 
-def _pulling_notes(stages: Sequence[StagePart], plans: Sequence[Plan]) -> list[str]:
+def _pulling_notes(stages: Sequence[StagePart], plans: Sequence[Plan], origins: Origins | None) -> list[str]:
     """Pulls that pull nothing, or against another."""
     notes = []
     for stage, plan in zip(stages, plans, strict=True):
-        if stage.l2_sp and not stage.l2_sp["beta"] and all(row.frozen for row in plan.rows[:-1]):
+        learning = {name for row in plan.rows if not row.frozen for name in row.block.layers}
+        if stage.l2_sp and origins and not stage.l2_sp["beta"] and learning.isdisjoint(origins.reused):
             notes.append(f"l2_sp changes nothing in the stage '{stage.name}': no reused weight learns there")
         decays = stage.optimizer.get("weight_decay", str(stage.optimizer["name"]).lower() == "adamw")
+        if stage.l2_sp and origins and stage.l2_sp["beta"] and not origins.new:
+            notes.append(f"beta changes nothing in the stage '{stage.name}': l2_sp finds no new layer to pull to 0")
         if stage.l2_sp and decays:
             notes.append(f"in the stage '{stage.name}' l2_sp pulls weights to their start, and weight_decay to 0")
     return notes

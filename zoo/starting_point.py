@@ -1,6 +1,6 @@
 """The starting point as the reference: every reused weight stays near its pretrained value (L2-SP)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +51,15 @@ class Pull:
         return f"{len(self.reused)} reused weights are pulled to their start (alpha {self.alpha:g}){fresh}"
 
 
-def start_of(model: keras.Model) -> dict[str, np.ndarray]:
+def start_of(model: keras.Model, *, new: Collection[str] = ()) -> dict[str, np.ndarray]:
     """The values of a network's kernels, by ``LAYER/WEIGHT``: what :func:`l2_sp` takes as a start later on.
 
     Args:
         model: A Keras model.
+        new: The names of layers to leave out: :func:`l2_sp` takes what has no start for fresh.
     """
-    return {name: np.array(variable.numpy()) for name, variable in _kernels(flat(model)).items()}
+    found = kernels(flat(model)).items()
+    return {name: np.array(variable.numpy()) for name, (_, variable) in found if _layer_of(name) not in new}
 
 
 def l2_sp(
@@ -114,7 +116,7 @@ def l2_sp(
     graph = flat(model)
     meant = layers_matching(graph, layers)
     new = layers_matching(graph, fresh) if fresh else frozenset()
-    found = {name: v for name, v in _kernels(graph).items() if _layer_of(name) in meant}
+    found = {name: v for name, (_, v) in kernels(graph).items() if _layer_of(name) in meant}
     starts = {name: v.numpy() for name, v in found.items()} if start is None else _given(start)
     reused = [n for n, v in found.items() if _held(n, v, starts) and _layer_of(n) not in new]
     if not reused:
@@ -132,9 +134,13 @@ def l2_sp(
     return Pull(alpha, beta, tuple(reused), tuple(others), model, before)
 
 
-def _kernels(graph: keras.Model) -> dict[str, Any]:
-    """The kernels of a flat network, each once, by ``LAYER/WEIGHT``; numbered where a layer has several of one name."""
-    found: dict[str, Any] = {}
+def kernels(graph: keras.Model) -> dict[str, tuple[keras.layers.Layer, Any]]:
+    """The kernels of a flat network, each once, by ``LAYER/WEIGHT``, with the layer that holds it.
+
+    The name is of the layer that is called; a part of it, such as a projection of attention, may be what holds it.
+    Weights are numbered where a layer has several of one name.
+    """
+    found: dict[str, tuple[keras.layers.Layer, Any]] = {}
     seen: set[int] = set()
     for operation in operations(graph):
         for leaf in leaf_layers([operation]):
@@ -144,7 +150,7 @@ def _kernels(graph: keras.Model) -> dict[str, Any]:
                 seen.add(id(variable))
                 name = f"{operation.name}/{variable.name}"
                 count = sum(1 for known in found if known.split("#")[0] == name)
-                found[f"{name}#{count + 1}" if count else name] = variable
+                found[f"{name}#{count + 1}" if count else name] = (leaf, variable)
     return found
 
 

@@ -1,6 +1,5 @@
 """Stages: the plan is applied, what it thaws is trained, and the rest is audited."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,16 +19,10 @@ from .flattening import flat
 from .layers import augmentation, by_variable, optimizer
 from .plan import Plan
 from .progress import Progress
-from .recipe_stage import StagePart
+from .recipe_stage import StagePart, averaged_by_the_optimizer
 from .stage_network import StageNetwork, held_head
 from .starting_point import l2_sp
-from .stopping import (
-    averaged_by_the_optimizer,
-    check_averaging,
-    check_monitor,
-    early_stopping,
-    performance_scheduling,
-)
+from .stopping import check_averaging, check_monitor, early_stopping, performance_scheduling
 from .weight_averaging import WeightAveraging
 
 
@@ -95,8 +88,8 @@ def train_stage(
         index: The stage's number, from 0: random choices depend on it.
         job: Data, loss, seed.
         store: Where features are kept from stage to stage.
-        start: What L2-SP pulls the reused weights to: what :func:`zoo.starting_point.start_of` gave when the run began;
-            by default what they are now.
+        start: What L2-SP pulls weights to: what :func:`zoo.starting_point.start_of` gave when the run began, without
+            the new layers; by default what all of them are now.
 
     Returns:
         The history and the digest.
@@ -113,7 +106,7 @@ def train_stage(
     apply(plan, graph)
     _adapted(graph, plan, stage, job)
     before = frozen_digests(plan, graph)
-    with _pulled(graph, plan, stage, start), _averaging(stage, job) as averaging:
+    with _pulled(graph, stage, start), _averaging(stage, job) as averaging:
         model, train, val = _assemble(graph, plan, job, store)
         made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
         model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
@@ -182,13 +175,12 @@ def _averaging(stage: StagePart, job: Job) -> Iterator[list[WeightAveraging]]:
 
 
 def _pulled(
-    graph: keras.Model, plan: Plan, stage: StagePart, start: Mapping[str, np.ndarray] | None
+    graph: keras.Model, stage: StagePart, start: Mapping[str, np.ndarray] | None
 ) -> AbstractContextManager[Any]:
-    """What holds the reused weights near their start while a stage lasts, where it asks for it; the top is fresh."""
+    """What holds the reused weights near their start while a stage lasts, where it asks for it."""
     if stage.l2_sp is None:
         return nullcontext()
-    top = "|".join(re.escape(name) for name in plan.rows[-1].block.layers)
-    return l2_sp(graph, stage.l2_sp["alpha"], stage.l2_sp["beta"], start=start, fresh=top)
+    return l2_sp(graph, stage.l2_sp["alpha"], stage.l2_sp["beta"], start=start)
 
 
 def _optimizer(
