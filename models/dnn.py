@@ -47,7 +47,8 @@ def build(
         initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration, or ``auto`` for what
             theory gives the activation (:func:`zoo.layers.for_activation`). By default He's, and LeCun's for SELU.
         batch_norm: Whether batch normalization comes before each activation.
-        dropout: The rate after each hidden layer; of alpha dropout for SELU.
+        dropout: The rate after each hidden layer; of alpha dropout for SELU. With batch normalization, on the features
+            alone: below the last one it would change the variance that is counted (Li et al., 2018).
         max_norm: The largest l2 norm of the weights into one hidden unit; ``None`` for no limit.
         mean: For vectors: each number's mean over the training data.
         variance: For vectors: each number's variance.
@@ -62,7 +63,8 @@ def build(
 
     Reference:
         K. He et al. (2015), Delving Deep into Rectifiers, equation 10. N. Srivastava et al. (2014), Dropout,
-        section 5.1 (max-norm). G. Klambauer et al. (2017), Self-Normalizing Neural Networks (SELU).
+        section 5.1 (max-norm). X. Li et al. (2018), Understanding the Disharmony between Dropout and Batch
+        Normalization by Variance Shift. G. Klambauer et al. (2017), Self-Normalizing Neural Networks (SELU).
 
     Example:
         >>> net = build((28, 28, 1), 10, widths=[300, 100])
@@ -94,7 +96,8 @@ def build(
         if batch_norm:
             x = keras.layers.BatchNormalization(name=f"hidden{h}_bn")(x)
         x = activated(x, activation, seeds, f"hidden{h}_activation")
-        if h < len(units) and (drop := dropout_layer(dropout, activation, seeds, f"hidden{h}_dropout")):
+        inside = h < len(units) and not batch_norm
+        if inside and (drop := dropout_layer(dropout, activation, seeds, f"hidden{h}_dropout")):
             x = drop(x)
     x = keras.layers.Identity(name="features")(x)
     drop = dropout_layer(dropout, activation, seeds, "top_dropout")

@@ -51,6 +51,7 @@ def only(model, **how) -> Departure:
         lambda: dnn.build((8, 8, 1), 10),
         lambda: dnn.build((8, 8, 1), 10, depth=20, batch_norm=True),
         lambda: dnn.build((8,), 3, activation="relu", dropout=0.3, max_norm=2.0),
+        lambda: dnn.build((8,), 3, depth=20, batch_norm=True, dropout=0.2),  # the chapter's defaults
         lambda: dnn.build((8,), 3, activation="selu", initializer="lecun_normal", dropout=0.1),
         lambda: dnn.build((8,), 3, activation="tanh", initializer="glorot_uniform", depth=3),
         lambda: dnn.build((8,), 3, activation="leaky_relu"),
@@ -312,10 +313,19 @@ def test_a_bias_counts_where_statistics_are_fixed_or_of_another_axis():
     assert found(rows) == []
 
 
+def dropped_below() -> keras.Model:
+    """Dropout after each hidden layer, with batch normalization in the next."""
+
+    def block(i):
+        parts = [dense(f"low{i}", use_bias=False), layers.BatchNormalization(name=f"bn{i}"), layers.ReLU()]
+        return [*parts, layers.Dropout(0.2)]
+
+    return stack(*(layer for i in (1, 2, 3) for layer in block(i)), top())
+
+
 def test_batch_normalization_after_dropout():
-    model = dnn.build((8,), 3, depth=3, batch_norm=True, dropout=0.2)
-    one = only(model)
-    assert (one.rule, one.layers) == ("batch norm after dropout", ("hidden2_bn", "hidden3_bn"))
+    one = only(dropped_below())
+    assert (one.rule, one.layers) == ("batch norm after dropout", ("bn2", "bn3"))
     below = [dense("low", use_bias=False), layers.BatchNormalization(), layers.ReLU()]
     assert found(stack(*below, layers.Dropout(0.5), top())) == []
     idle = [layers.Dropout(0.0), dense("high", use_bias=False), layers.BatchNormalization(), layers.ReLU()]
@@ -525,11 +535,11 @@ def test_what_cannot_be_read_is_named():
 
 
 def test_departures_are_json():
-    done = zoo.guidelines(dnn.build((8,), 3, batch_norm=True, dropout=0.2))
+    done = zoo.guidelines(dropped_below())
     read = json.loads(json.dumps(done.as_dict()))
-    assert read["network"] == "dnn" and read["checked"] == list(RULES)
+    assert read["network"] == "net" and read["checked"] == list(RULES)
     (one,) = read["departures"]
-    assert set(one) == {"rule", "layers", "what", "why", "fix", "from_scratch"} and one["layers"][0] == "hidden2_bn"
+    assert set(one) == {"rule", "layers", "what", "why", "fix", "from_scratch"} and one["layers"][0] == "bn2"
     assert json.loads(json.dumps(zoo.guidelines().as_dict()))["defaults"][0]["default"] == "He"
 
 
@@ -537,6 +547,8 @@ def test_without_a_network_the_defaults_and_the_exceptions_are_printed():
     lines = str(zoo.guidelines()).splitlines()
     assert len(lines) == len(DEFAULTS) + len(EXCEPTIONS) + 3
     assert any(line.startswith("activation") and "ELU" in line for line in lines)
+    options = [line for line in lines if "--activation" in line]
+    assert len(options) == 3 and all("--hidden" in line for line in options), "without hidden layers it does nothing"
     assert max(map(len, lines)) <= 110
 
 

@@ -55,7 +55,7 @@ RULES: dict[str, Rule] = {
 #: The chapter's closing table: what, by default, and the call or option.
 DEFAULTS = (
     ("initialization", "He", 'initializer="he_normal"; zoo.layers.for_activation("elu")'),
-    ("activation", "ELU", 'activation="elu", --activation elu'),
+    ("activation", "ELU", 'activation="elu", --hidden 64 --activation elu'),
     ("normalization", "batch normalization", "batch_norm=True"),
     ("regularization", "dropout, early stopping", "dropout=0.2, --dropout 0.2, --patience 5"),
     ("optimizer", "Adam", "--optimizer adam"),
@@ -72,10 +72,10 @@ EXCEPTIONS = (
     (
         "prediction has to be fast",
         "fold batch normalization, leaky ReLU",
-        "zoo.fold_batch_norm, --activation leaky_relu",
+        'zoo.fold_batch_norm, activation="leaky_relu"',
     ),
-    ("the network overfits", "RReLU, more dropout", "--activation rrelu, --dropout 0.5"),
-    ("the data is plenty", "PReLU", "--activation prelu"),
+    ("the network overfits", "RReLU, more dropout", "--hidden 64 --activation rrelu --dropout 0.5"),
+    ("the data is plenty", "PReLU", "--hidden 64 --activation prelu"),
     ("the activation is SELU", "LeCun, alpha dropout, no batch norm", 'zoo.layers.for_activation("selu")'),
     ("it is tanh or logistic", "Xavier; for logistic 4 times as wide", 'zoo.layers.for_activation("tanh")'),
     ("the network is shallow", "no batch normalization", "batch_norm=False"),
@@ -148,9 +148,8 @@ def guidelines(
         >>> from zoo.models import dnn
         >>> len(zoo.guidelines(dnn.build((8,), 3, depth=20)))
         0
-        >>> net = dnn.build((8,), 3, depth=20, activation="tanh", initializer="he_normal", batch_norm=True, dropout=0.2)
-        >>> [departure.rule for departure in zoo.guidelines(net)]
-        ['batch norm after dropout']
+        >>> [departure.rule for departure in zoo.guidelines(dnn.build((8,), 3, depth=20, activation="tanh"))]
+        ['saturating activation']
     """
     if model is None:
         if plan is not None:

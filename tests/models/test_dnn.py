@@ -12,7 +12,7 @@ def test_names_and_shapes_bottom_to_top():
     net = dnn.build((4, 4, 1), 3, widths=[7, 5], batch_norm=True, dropout=0.2)
     assert [layer.name for layer in net.layers] == [
         *("image", "hidden1_rescale", "hidden1_flatten"),
-        *("hidden1_dense", "hidden1_bn", "hidden1_activation", "hidden1_dropout"),
+        *("hidden1_dense", "hidden1_bn", "hidden1_activation"),
         *("hidden2_dense", "hidden2_bn", "hidden2_activation", "features", "top_dropout", "top_output"),
     ]
     assert net.count_params() == 16 * 7 + 4 * 7 + 7 * 5 + 4 * 5 + (5 + 1) * 3
@@ -37,6 +37,13 @@ def test_vector_is_normalized(tmp_path):
     np.testing.assert_allclose(net(np.array([[3.0, 8.0]])), [[1, 2]], atol=1e-6)
     net.save(tmp_path / "net.keras")
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "net.keras")(np.array([[3.0, 8.0]])), [[1, 2]])
+
+
+def test_dropout_comes_after_each_hidden_layer_and_with_batch_normalization_after_the_last_alone():
+    """Below batch normalization it changes the variance that is counted in training only (Li et al., 2018)."""
+    plain, normalized = (dnn.build((6,), 2, depth=3, dropout=0.2, batch_norm=norm) for norm in (False, True))
+    drops = [[layer.name for layer in net.layers if "dropout" in layer.name] for net in (plain, normalized)]
+    assert drops == [["hidden1_dropout", "hidden2_dropout", "top_dropout"], ["top_dropout"]]
 
 
 def test_same_seed_same_weights_and_dropout():
