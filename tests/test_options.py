@@ -276,23 +276,37 @@ def test_flags_of_the_head_are_refused_where_there_is_none(key):
     [
         ({"dropout": 1.0}, "the options: 'top.dropout' has the wrong value. Expected 0 to below 1; received 1.0."),
         ({"seed": -1}, "the options: 'seed' has the wrong value. Expected 0 to 2**63 - 1; received -1."),
-        ({"epochs": 0}, "the options: 'stage[1].epochs' has the wrong value. Expected 1 or more; received 0."),
+        (
+            {"epochs": 0},
+            "the options: 'stage[1].epochs' (the stage 'fine-tune') has the wrong value. "
+            "Expected 1 or more; received 0.",
+        ),
         (
             {"hidden": (0,)},
             "the options: 'top.hidden' has the wrong value. Expected widths of 1 or more; received [0].",
         ),
         ({"hidden": 64}, "the options: 'top.hidden' has the wrong value. Expected a list; received 64."),
-        ({"layer_decay": 2.0}, "the options: 'stage[1].layer_decay' has the wrong value. Expected above 0, at most 1"),
-        ({"batch_norm": "live"}, "the options: 'stage[1].batch_norm' has the wrong value."),
+        (
+            {"layer_decay": 2.0},
+            "the options: 'stage[1].layer_decay' (the stage 'fine-tune') has the wrong value. "
+            "Expected above 0, at most 1",
+        ),
+        ({"batch_norm": "live"}, "the options: 'stage[1].batch_norm' (the stage 'fine-tune') has the wrong value."),
         ({"test": "rest"}, "the options: 'data.test' has the wrong value. Expected a share, where no limit_per_class"),
         (
             {"learning_rate": -0.1},
-            "the options: 'stage[1].optimizer.learning_rate' has the wrong value. "
+            "the options: 'stage[1].optimizer.learning_rate' (the stage 'fine-tune') has the wrong value. "
             "Expected a finite number, 0 or more; received -0.1.",
         ),
-        ({"head_learning_rate": float("nan")}, "the options: 'stage[0].optimizer.learning_rate' has the wrong value."),
-        ({"weight_decay": -1.0}, "the options: 'stage[1].optimizer.weight_decay' has the wrong value."),
-        ({"clipnorm": -1.0}, "the options: 'stage[0].optimizer.clipnorm' has the wrong value."),
+        (
+            {"head_learning_rate": float("nan")},
+            "the options: 'stage[0].optimizer.learning_rate' (the stage 'head') has the wrong value.",
+        ),
+        (
+            {"weight_decay": -1.0},
+            "the options: 'stage[1].optimizer.weight_decay' (the stage 'fine-tune') has the wrong value.",
+        ),
+        ({"clipnorm": -1.0}, "the options: 'stage[0].optimizer.clipnorm' (the stage 'head') has the wrong value."),
         ({"learning_rate": object()}, "An option has a value that a recipe cannot hold: "),
     ],
 )

@@ -83,6 +83,12 @@ def test_a_whole_recipe_is_read():
     assert recipe.stages[2].weight_averaging == {"start": 0.5, "every": 1}
 
 
+def shown(key: str) -> str:
+    """A key as errors show it: one of a stage with the stage's name."""
+    found = re.match(r"stage\[(\d)\]\.", key)
+    return f"'{key}' (the stage '{WHOLE['stage'][int(found[1])]['name']}')" if found else f"'{key}'"
+
+
 def test_what_is_not_written_has_a_default():
     recipe = parse_recipe('schema = 1\n[model]\nname = "glyphs"\n[data]\npath = "digits"')
     assert recipe == Recipe(ModelPart("glyphs"), DataPart("digits"))
@@ -93,7 +99,8 @@ def test_what_is_not_written_has_a_default():
 )
 def test_a_missing_key_is_named_with_the_file(key):
     said = message(edited(key, None))
-    assert said.startswith(f"r.toml: the key '{key}' is missing. Expected ")
+    unnamed = f"'{key}'" if key == "stage[0].name" else shown(key)
+    assert said.startswith(f"r.toml: the key {unnamed} is missing. Expected ")
     assert said.endswith(f"Add it: {key.split('.')[-1]} = ...")
 
 
@@ -119,7 +126,7 @@ def test_a_missing_key_is_named_with_the_file(key):
 )
 def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
     said = message(edited(key, 1))
-    assert said.startswith(f"r.toml: unknown key '{key}'.")
+    assert said.startswith(f"r.toml: unknown key {shown(key)}.")
     assert (f"Did you mean '{near}'" if near else "Known: activation, dropout, hidden, label_smoothing, loss.") in said
 
 
@@ -205,7 +212,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
 )
 def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
     said = message(edited(key, value))
-    assert re.match(r"r\.toml: '[\w.\[\]]+' has the wrong value\. Expected ", said)
+    stage = r" \(the stage '[^']*'\)" if re.match(r"stage\[.\]\.", key) and value != "fine-tune" else ""
+    assert re.match(rf"r\.toml: '[\w.\[\]]+'{stage} has the wrong value\. Expected ", said)
     assert expected in said
 
 
@@ -328,13 +336,13 @@ def stages(draw):
 @st.composite
 def data_parts(draw):
     limit = draw(st.none() | st.integers(1, 10**6))
-    layers = st.lists(st.builds(lambda rest, name: {**rest, "name": name}, arguments, texts), max_size=2).map(tuple)
+    layers = st.lists(st.builds(lambda rest, name: {**rest, "name": name}, arguments, texts), min_size=1, max_size=2)
     return DataPart(
         path=draw(texts),
         val=draw(shares),
         test=draw(shares if limit is None else shares | st.just("rest")),
         limit_per_class=limit,
-        augment=draw(st.sampled_from(recipes.AUGMENTATIONS) | layers),
+        augment=draw(st.sampled_from(recipes.AUGMENTATIONS) | layers.map(tuple)),
         batch_size=draw(st.integers(1, 10**6)),
         class_weights=draw(st.sampled_from(("none", "balanced")) | weights),
         target=draw(st.sampled_from(recipes.TARGETS)),

@@ -151,7 +151,7 @@ def _read(table: Table) -> Recipe:
             inner.take("device", str, "auto"),
         )
         inner.check("threads", compute.threads >= 0, "0 or more", compute.threads)
-    stages = table.tables("stage", read_stage)
+    stages = table.tables("stage", read_stage, named=True)
     table.close()
     names = [stage.name for stage in stages]
     if len(set(names)) != len(names):

@@ -30,16 +30,21 @@ class Table:
         where: What errors call the file.
         error: The class of the errors raised.
         path: The table's own key, dotted, for errors.
+        called: What errors call it beside that: one of several headed alike has a name.
     """
 
-    def __init__(self, data: dict[str, Any], where: str, error: type[ZooError], path: str = ""):
+    def __init__(self, data: dict[str, Any], where: str, error: type[ZooError], path: str = "", called: str = ""):
         self._data = dict(data)
         self._known: list[str] = []
-        self.where, self.error, self.path = where, error, path
+        self.where, self.error, self.path, self.called = where, error, path, called
 
     def key(self, name: str) -> str:
         """A key's dotted path."""
         return f"{self.path}.{name}" if self.path else name
+
+    def _shown(self, name: str) -> str:
+        """A key's dotted path as errors show it."""
+        return f"'{self.key(name)}'{self.called and f' ({self.called})'}"
 
     def has(self, name: str) -> bool:
         """Whether a key is there and not taken yet."""
@@ -50,7 +55,7 @@ class Table:
         self._known.append(name)
         if name not in self._data:
             if default is REQUIRED:
-                what = f"{self.where}: the key '{self.key(name)}' is missing."
+                what = f"{self.where}: the key {self._shown(name)} is missing."
                 raise self.error(what, expected=_NAMES[kind], fix=f"Add it: {name} = ...")
             return default
         value: Any = self._data.pop(name)
@@ -73,7 +78,7 @@ class Table:
         """Takes one of several strings."""
         value = self.take(name, str, default)
         if value not in choices:
-            what = f"{self.where}: '{self.key(name)}' is not one that zoo knows."
+            what = f"{self.where}: {self._shown(name)} is not one that zoo knows."
             raise self.error(
                 what, expected=" | ".join(choices), received=repr(value), fix=close_matches(value, choices)
             )
@@ -97,25 +102,27 @@ class Table:
     @contextmanager
     def table(self, name: str, required: bool = False) -> Iterator["Table"]:
         """A table inside this one; on leaving it, every key must have been taken."""
-        inner = Table(self.take(name, dict, REQUIRED if required else {}), self.where, self.error, self.key(name))
+        data = self.take(name, dict, REQUIRED if required else {})
+        inner = Table(data, self.where, self.error, self.key(name), self.called)
         yield inner
         inner.close()
 
-    def tables(self, name: str, read: Callable[["Table"], T]) -> tuple[T, ...]:
-        """Reads an array of tables, each by ``read``."""
+    def tables(self, name: str, read: Callable[["Table"], T], *, named: bool = False) -> tuple[T, ...]:
+        """Reads an array of tables, each by ``read``; errors call them by their ``name`` where they are ``named``."""
         value = self.take(name, list, [])
         if not all(isinstance(v, dict) for v in value):
             self.fail(name, f"tables, each headed [[{name}]]", value)
         out = []
         for i, data in enumerate(value):
-            inner = Table(data, self.where, self.error, f"{self.key(name)}[{i}]")
+            called = f"the {name} {data['name']!r}" if named and isinstance(data.get("name"), str) else ""
+            inner = Table(data, self.where, self.error, f"{self.key(name)}[{i}]", called)
             out.append(read(inner))
             inner.close()
         return tuple(out)
 
     def fail(self, name: str, expected: str, received: Any, fix: str | None = None) -> NoReturn:
         """Raises the error for a value that does not fit."""
-        what = f"{self.where}: '{self.key(name)}' has the wrong value."
+        what = f"{self.where}: {self._shown(name)} has the wrong value."
         raise self.error(what, expected=expected, received=repr(received), fix=fix)
 
     def check(self, name: str, fits: bool, expected: str, received: Any) -> None:
@@ -126,7 +133,7 @@ class Table:
     def close(self) -> None:
         """Raises if a key was not taken."""
         for name in self._data:
-            what = f"{self.where}: unknown key '{self.key(name)}'."
+            what = f"{self.where}: unknown key {self._shown(name)}."
             raise self.error(what, fix=close_matches(name, self._known))
 
 

@@ -12,7 +12,7 @@ from ..progress import Progress
 from ..recipe import AUGMENTATIONS, LOSSES, PRECISIONS, TARGETS
 from ..recipe_stage import BATCH_NORM, THAWS
 from ..schedule_option import SCHEDULES
-from .values import ByBlock, Share, Widths, table_of
+from .values import ByBlock, OneOf, Share, Widths, table_of
 
 
 def _group(*options: Any) -> Any:
@@ -33,15 +33,11 @@ _data = _group(
     click.option("--batch-size", type=int, help="Examples a step.  [default: 32]"),
     click.option(
         "--augment",
-        type=click.Choice(AUGMENTATIONS),
+        type=OneOf(AUGMENTATIONS),
         help="Random changes of the training examples; noise and feature_dropout are for vectors.  [default: none]",
     ),
-    click.option(
-        "--class-weights", type=click.Choice(("none", "balanced")), help="Weigh rare classes more.  [default: none]"
-    ),
-    click.option(
-        "--target", type=click.Choice(TARGETS), help="What is to be predicted.  [default: auto, from the data]"
-    ),
+    click.option("--class-weights", type=OneOf(("none", "balanced")), help="Weigh rare classes more.  [default: none]"),
+    click.option("--target", type=OneOf(TARGETS), help="What is to be predicted.  [default: auto, from the data]"),
     click.option("--label-column", multiple=True, metavar="COLUMN", help="CSV: the target's column; may be repeated."),
     click.option("--path-column", metavar="COLUMN", help="CSV: the column of image paths."),
     click.option("--text-column", metavar="COLUMN", help="CSV: the column of texts."),
@@ -63,7 +59,7 @@ _top = _group(
     click.option(
         "--dropout", type=float, help="Share of their units dropped; without any, of the features.  [default: 0]"
     ),
-    click.option("--loss", type=click.Choice(LOSSES), help="The loss.  [default: auto, by the target]"),
+    click.option("--loss", type=OneOf(LOSSES), help="The loss.  [default: auto, by the target]"),
     click.option("--label-smoothing", type=float, help="Share of each target spread over all classes.  [default: 0]"),
 )
 _training = _group(
@@ -81,7 +77,7 @@ _training = _group(
     ),
     click.option(
         "--schedule",
-        type=click.Choice(SCHEDULES),
+        type=OneOf(SCHEDULES),
         help="How its rate goes from there on, over the last stage's length.  [default: constant]",
     ),
     click.option("--momentum", type=float, help="Its momentum, where it has one."),
@@ -111,7 +107,7 @@ _training = _group(
     ),
     click.option(
         "--thaw",
-        type=click.Choice(THAWS),
+        type=OneOf(THAWS),
         help="Thaw the last stage's blocks together, or one after another, --epochs each.  [default: at_once]",
     ),
     click.option(
@@ -135,7 +131,7 @@ _training = _group(
 )
 _compute = _group(
     click.option("--seed", type=int, help="Every random choice follows from it.  [default: 0]"),
-    click.option("--precision", type=click.Choice(PRECISIONS), help="How training computes.  [default: float32]"),
+    click.option("--precision", type=OneOf(PRECISIONS), help="How training computes.  [default: float32]"),
     click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where it computes.  [default: auto]"),
     click.option("--threads", type=int, help="CPU threads; 0 for all, up to 8.  [default: 0]"),
 )

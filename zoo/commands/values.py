@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from ..errors import close_matches
+
 
 class Share(click.ParamType):
     """A share from 0 to below 1, or the word ``rest``."""
@@ -19,6 +21,22 @@ class Share(click.ParamType):
             return float(value)
         except ValueError:
             self.fail(f"{value!r} is neither a number nor 'rest'.", param, ctx)
+
+
+class OneOf(click.Choice):
+    """One of several words; for another one it says which is near."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word as it is."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as refused:
+            self.fail(f"{refused.message}{_near(str(value), self.choices)}", param, ctx)
+
+
+def _near(said: str, words: Sequence[str]) -> str:
+    near = close_matches(said, words)
+    return f" {near}" if near.startswith("Did you mean") else ""
 
 
 class ByBlock(click.ParamType):
@@ -42,7 +60,7 @@ class ByBlock(click.ParamType):
             except ValueError:
                 self.fail(f"{said!r} is not a number.", param, ctx)
         if said not in self._values:
-            self.fail(f"{said!r} is not one of {', '.join(self._values)}.", param, ctx)
+            self.fail(f"{said!r} is not one of {', '.join(self._values)}.{_near(said, self._values)}", param, ctx)
         return (block or None), said
 
 
