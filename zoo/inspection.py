@@ -101,6 +101,7 @@ def inspect(
         'vanishing'
     """
     _check_numbers(learning_rate, sample, seed)
+    learning_rate, sample, seed = float(learning_rate), int(sample), int(seed)
     if not isinstance(model, (keras.Model, str, os.PathLike)):
         what = "This is not a network."
         expected = "a keras.Model, or the name or path of one"
@@ -135,7 +136,10 @@ def inspect_subject(
     table = tuple(_row(place, figures[place.name], again.get(place.name), spread) for place in places(now))
     if not any(row.figures.gradient for row in table):
         notes = (*notes, "no gradient reaches the weights of any layer")
-    departures, count = replace(guidelines(model), network=found.name), _count(x)
+    how_trained, count = found.training, _count(x)
+    rate = learning_rate if how_trained.learning_rate is None else how_trained.learning_rate
+    judged = guidelines(model, plan=how_trained.plan, optimizer=how_trained.optimizer, learning_rate=rate)
+    departures = replace(judged, network=found.name)
     return Inspection(
         found.name, table, count, how.text, learning_rate, spread, seed, departures, (*found.notes, *notes)
     )
