@@ -102,9 +102,11 @@ def test_a_remedy_tells_weights_from_construction():
 
 def test_a_remedy_begins_with_a_raw_input_where_that_may_be_why():
     for figures in (Figures(saturated=0.5), Figures(spread=1e9), Figures(step=2.0)):
-        assert remedy(judge(figures), Setting(spread=70.0)).startswith("Scale the input, which spreads 70, to about 1")
-        assert "Scale the input" not in remedy(judge(figures), Setting(spread=1.0))
-    assert "Scale the input" not in remedy(judge(Figures(dead=0.9)), Setting(spread=70.0))
+        for fresh in (None, judge(Figures()), judge(figures)):
+            advice = remedy(judge(figures), Setting(spread=70.0, fresh=fresh))
+            assert advice.startswith("First scale the input, which spreads 70, to about 1, and look again: ")
+        assert "cale the input" not in remedy(judge(figures), Setting(spread=1.0))
+    assert "cale the input" not in remedy(judge(Figures(dead=0.9)), Setting(spread=70.0))
 
 
 def test_every_verdict_has_a_remedy_and_health_needs_none():

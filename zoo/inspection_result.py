@@ -14,6 +14,7 @@ from .verdict import Figures, Verdict, judge, short
 _NAME = 20
 #: Weights that differ from fresh ones by more than this factor are named.
 _SHIFTED = 5.0
+_NO_FAULT = "A departure need not be a fault, and signals do get through here: it is a place to have a reason for."
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,10 @@ class Inspection:
     def __str__(self) -> str:
         rate = f"step at {self.learning_rate:g}"
         head = f"{self.network}: {self.examples} examples, input spread {short(self.spread)}; {self.loss}; {rate}"
-        return "\n".join([head, *self.notes, "", _table(self.rows), "", str(self.departures), "", self.summary])
+        departures = str(self.departures)
+        if self.departures and self.verdict == "healthy":
+            departures = f"{departures}\n{_NO_FAULT}"
+        return "\n".join([head, *self.notes, "", _table(self.rows), "", departures, "", self.summary])
 
 
 _HEADER = (

@@ -9,8 +9,8 @@ from .verdict import Verdict
 RAW = 10.0
 
 _SCALE = (
-    "Scale the input, which spreads {spread:.0f}, to about 1: keras.layers.Rescaling or Normalization as the lowest "
-    "layer (zoo.insert_layer). "
+    "First scale the input, which spreads {spread:.0f}, to about 1, and look again: keras.layers.Rescaling or "
+    "Normalization as the lowest layer (zoo.insert_layer). "
 )
 _CALMER = "train again at a lower --learning-rate, with --global-clipnorm 1"
 _BEFORE = "go back to weights from before; then " + _CALMER
@@ -67,8 +67,8 @@ def remedy(judged: Verdict, setting: Setting) -> str:
     learned = setting.fresh is not None and setting.fresh.name == "healthy"
     raw = setting.spread > RAW and judged.rank in (3, 5, 9)
     return (
-        _origin(judged, setting.fresh)
-        + (_SCALE.format(spread=setting.spread) if raw else "")
+        (_SCALE.format(spread=setting.spread) if raw else "")
+        + _origin(judged, setting.fresh)
         + _fix(judged, setting, learned)
     )
 

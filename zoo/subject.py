@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from .progress import Progress
 from .run import Run
 from .seeds import generator
 from .sources.path import input_form_of
+from .trained_as import TrainedAs, trained_as
 
 NO_TARGETS = "there are no targets"
 
@@ -38,6 +39,7 @@ class Subject:
         why: Why there are none.
         notes: What the user should know of the sample.
         rows: Where each example stands in the data.
+        training: How the network was trained, where it is a run's.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Subject:
     why: str = NO_TARGETS
     notes: tuple[str, ...] = ()
     rows: np.ndarray | None = None
+    training: TrainedAs = field(default_factory=TrainedAs)
 
 
 def sample_rows(count: int, sample: int, seed: int) -> np.ndarray:
@@ -91,7 +94,9 @@ def subject(
     rows = side[sample_rows(len(side), sample, seed)]
     y, why = _targets(opened, rows, card, shapes)
     name = card.full_name if card else network.name
-    return Subject(name, network, opened.batch(rows, form), y, why, (*opened.notes, *note), rows)
+    training = trained_as(run, network) if run else TrainedAs()
+    notes = (*opened.notes, *note, *([training.note] if training.note else []))
+    return Subject(name, network, opened.batch(rows, form), y, why, notes, rows, training)
 
 
 def _opened(run: Run | None, data: Any, columns: Mapping[str, Any], progress: Progress | None) -> Dataset:
