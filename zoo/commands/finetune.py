@@ -80,7 +80,7 @@ _training = _group(
         type=OneOf(SCHEDULES),
         help="How its rate goes from there on, over the last stage's length.  [default: constant]",
     ),
-    click.option("--momentum", type=float, help="Its momentum, where it has one."),
+    click.option("--momentum", type=float, help="Its momentum, where it has one; under one_cycle the highest."),
     click.option("--nesterov", is_flag=True, default=None, help="Nesterov's momentum (sgd)."),
     click.option("--weight-decay", type=float, help="Its weight decay."),
     click.option("--clipnorm", type=float, help="Clip each variable's gradient to this norm."),
