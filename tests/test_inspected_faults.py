@@ -283,7 +283,7 @@ def test_places_and_figures_are_the_same_before_and_after_freezing_batch_norms()
     live = opened(clone(model))
     held = zoo.freeze_batch_norm(model)
     assert type(held.get_layer("norm1")).__name__ == "FrozenBatchNorm"
-    seen = lambda graph: [(p.name, p.curve, p.normalized, p.output) for p in places(opened(clone(graph)))]  # noqa: E731
+    seen = lambda graph: [(p.name, p.curve, len(p.normalizations), p.output) for p in places(opened(clone(graph)))]  # noqa: E731
     assert seen(held) == seen(model)
     assert [p.name for p in places(live)] == ["conv1", "conv2", "top"]
     assert len(references(live)) == 1
@@ -299,3 +299,22 @@ def same_figures(before: Inspection, after: Inspection) -> None:
         for name in ("mean", "std", "forward", "backward", "dead", "gradient", "step"):
             value, expected = getattr(other.figures, name), getattr(row.figures, name)
             assert value == (expected if expected is None else pytest.approx(expected, rel=1e-4)), (row.layer, name)
+
+
+def test_statistics_that_are_no_numbers_are_found_though_training_does_not_use_them():
+    model, x = normalized(), images(40)
+    model.get_layer("norm2").moving_mean.assign(np.full(4, np.nan))
+    found = zoo.inspect(model, x)
+    assert (found.verdict, found.worst.layer, found.worst.judged.why) == (
+        "exploding",
+        "conv2",
+        "its weights hold NaN or infinity",
+    )
+    assert found.notes == ("NaN or infinity in what 'norm2' holds: no prediction is a number",)
+    inputs = keras.Input((8,))
+    below = layers.BatchNormalization(name="below")
+    alone = keras.Model(inputs, layers.Dense(3)(layers.Dense(4)(below(inputs))))
+    assert zoo.inspect(alone, vectors()[0]).notes == ()
+    below.moving_variance.assign(np.full(8, np.inf))
+    found = zoo.inspect(alone, vectors()[0])
+    assert found.notes == ("NaN or infinity in what 'below' holds: no prediction is a number",)

@@ -237,8 +237,13 @@ def _alike(kernel: keras.Variable) -> bool:
 
 
 def _weights_finite(place: Place) -> bool:
-    variables = place.layer.variables if place.layer is not None else []
-    return all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in variables if "float" in v.dtype)
+    own = place.normalizations if place.layer is None else (place.layer, *place.normalizations)
+    return all(map(holds_numbers, own))
+
+
+def holds_numbers(layer: keras.layers.Layer) -> bool:
+    """Whether all that a layer holds, statistics included, are numbers."""
+    return all(bool(tf.reduce_all(tf.math.is_finite(v.value))) for v in layer.variables if "float" in v.dtype)
 
 
 def _norm(tensors: Sequence[Any]) -> float:

@@ -18,7 +18,7 @@ from .engine import as_input
 from .errors import DataError, RecipeError, SurgeryError
 from .finite import not_finite
 from .given_arrays import as_arrays, by_input
-from .gradients import Signals, signals
+from .gradients import Signals, holds_numbers, signals
 from .graph import is_seed_state
 from .guideline import guidelines
 from .inspection_result import Inspection, Row
@@ -126,6 +126,7 @@ def inspect_subject(
     x = by_input(found.x, graph)
     fresh, notes = fresh_copy(graph, seed)
     now = opened(graph)
+    notes = (*notes, *_spoilt(now))
     own = OwnLoss(loss) if loss is not None else compiled_loss(found.model) if found.y is not None else None
     names = output_names(graph, getattr(found.model, "output_names", None))
     how = measured_loss(now, names, found.y, own, seed=seed, why=found.why)
@@ -147,8 +148,20 @@ def inspect_subject(
 
 def _row(place: Place, figures: Figures, fresh: Figures | None, spread: float) -> Row:
     activation = place.curve.name if place.curve else ""
-    setting = Setting(activation, place.normalized, spread, None if fresh is None else judge(fresh), figures.alike)
+    setting = Setting(
+        activation, bool(place.normalizations), spread, None if fresh is None else judge(fresh), figures.alike
+    )
     return Row(place.name, place.kind, activation, figures, fresh, remedy(judge(figures), setting))
+
+
+def _spoilt(graph: keras.Model) -> tuple[str, ...]:
+    """A note on layers without a row that hold NaN; training may never use it, as with a moving mean."""
+    rows = {id(place.layer) for place in places(graph)}
+    names = [repr(layer.name) for layer in graph.layers if id(layer) not in rows and not holds_numbers(layer)]
+    if not names:
+        return ()
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return (f"NaN or infinity in what {listed} holds: no prediction is a number",)
 
 
 def _check_numbers(learning_rate: Any, sample: Any, seed: Any) -> None:

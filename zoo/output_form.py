@@ -79,8 +79,8 @@ def _keeps_values(operation: Any) -> bool:
 
 def _given_by(operation: Any, node: Any, rank: int) -> OutputForm:
     """What an operation makes of its inputs, by its activation where it has one."""
-    while isinstance(operation, layers.Wrapper) and not hasattr(operation, "activation"):
-        operation = operation.layer  # such as TimeDistributed
+    while not hasattr(operation, "activation") and isinstance(getattr(operation, "layer", None), layers.Layer):
+        operation = operation.layer  # inside TimeDistributed and the like
     name = _activation(operation)
     if name == "softmax":
         axis = getattr(operation, "axis", -1)

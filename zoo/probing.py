@@ -61,8 +61,8 @@ class Place:
     """Where outputs are measured: behind a layer with weights, its normalization and its activation; or behind an
     activation that stands alone, as after an addition.
 
-    ``before`` is what the activation takes, ``apply`` the activation itself; ``axis`` is the one of the units.
-    ``output`` says that no layer with weights lies above.
+    ``normalizations`` lie between layer and activation; ``before`` is what the activation takes, ``apply`` the
+    activation itself; ``axis`` is the one of the units. ``output`` says that no layer with weights lies above.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Place:
     curve: Curve | None
     before: Any
     apply: Any
-    normalized: bool
+    normalizations: tuple[keras.layers.Layer, ...]
     axis: int
     output: bool
 
@@ -240,7 +240,7 @@ class _Search:
             curve=curve,
             before=last.input_tensors[0] if curve else None,
             apply=last.operation if curve else None,
-            normalized=any(isinstance(link.operation, NORMALIZING) for link in chain),
+            normalizations=tuple(link.operation for link in chain if isinstance(link.operation, NORMALIZING)),
             axis=1 if first else -1,
             output=id(node) not in self._above,
         )
