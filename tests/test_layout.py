@@ -63,6 +63,10 @@ ROWS = (
     ("verdict", "inspection_result", "inspection_charts", "inspection_folder"),
     ("probing", "gradients", "inspection"),
     ("subject", "inspection"),
+    ("by_output", "own_loss", "measured_loss", "inspection"),
+    ("output_form", "measured_loss"),
+    ("probing", "measured_copy", "inspection"),
+    ("given_arrays", "inspection"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.
