@@ -39,7 +39,7 @@ from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, wr
 from .sources.path import digest_of
 from .starting_network import plain_name
 from .starting_point import start_of
-from .stopping import check_averaging, check_callbacks, check_monitor
+from .stopping import check_averaging, check_callbacks
 from .train import FeatureStore, StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
@@ -99,7 +99,6 @@ def finetune(
         progress.line(line)
     job = _job(ready, callbacks, progress)
     for stage in ready.recipe.stages:
-        check_monitor(stage, [metric.name for metric in job.metrics()])
         check_averaging(stage, callbacks)
     folder = create_folder(Path(out))
     progress.log_to(folder / "log.txt")
