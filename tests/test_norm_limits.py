@@ -58,6 +58,16 @@ def test_limits_come_off_again_under_a_compiled_network():
     assert norms(net.get_layer("low1")).max() <= 0.01 * (1 + 1e-5) < norms(net.get_layer("low2")).max()
 
 
+def test_what_was_limited_prints_in_lines():
+    net = small_convnet()
+    names = limit_norms(net, 2.5)
+    lines = str(names).splitlines()
+    assert lines[0].startswith("max-norm 2.5 on 7 layers: block1_conv1, block1_conv2, ")
+    assert lines[1].startswith("    ") and max(map(len, lines)) <= 100
+    assert ", ".join(names) == " ".join(line.strip() for line in lines).partition(": ")[2]
+    assert str(limit_norms(net, None, layers="top_output")) == "no max-norm on 1 layer: top_output"
+
+
 def test_models_inside_with_equal_names_get_their_limits_where_they_are_saved():
     """The flat network knows such layers under other names; their configurations are in the models inside."""
     parts = []

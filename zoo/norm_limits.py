@@ -1,5 +1,7 @@
 """Max-norm set on the layers of a network that exists already."""
 
+import textwrap
+
 import keras
 
 from .errors import SurgeryError
@@ -18,7 +20,22 @@ _WEIGHTS = {
 }
 
 
-def limit_norms(model: keras.Model, limit: float | None, *, layers: str | None = None) -> tuple[str, ...]:
+class Limited(tuple[str, ...]):
+    """The names of the layers whose norms were set a limit, bottom to top; ``print`` gives them in lines.
+
+    Attributes:
+        limit: The largest l2 norm; ``None`` where it was taken off.
+    """
+
+    limit: float | None = None
+
+    def __str__(self) -> str:
+        what = "no max-norm" if self.limit is None else f"max-norm {self.limit:g}"
+        text = f"{what} on {len(self)} layer{'' if len(self) == 1 else 's'}: {', '.join(self)}"
+        return textwrap.fill(text, 100, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
+
+
+def limit_norms(model: keras.Model, limit: float | None, *, layers: str | None = None) -> Limited:
     r"""Limits the norm of each unit's incoming weights, in layers that exist already, from the next step on.
 
     .. math:: w \leftarrow w \cdot \min\!\left(1, \frac{r}{\lVert w \rVert_2}\right)
@@ -33,7 +50,7 @@ def limit_norms(model: keras.Model, limit: float | None, *, layers: str | None =
         layers: The layers, a regular expression for the whole name; all whose kind has axes by default.
 
     Returns:
-        The names of the layers, bottom to top.
+        The names of the layers, bottom to top: a tuple, which ``print`` puts into lines.
 
     Raises:
         RecipeError: if the limit is not above 0.
@@ -46,8 +63,8 @@ def limit_norms(model: keras.Model, limit: float | None, *, layers: str | None =
     Example:
         >>> import zoo
         >>> net = zoo.load("glyphs")
-        >>> zoo.limit_norms(net, 3.0, layers="block1_.*conv.*|top.*")
-        ('block1_conv1', 'block1_conv2', 'top_output')
+        >>> print(zoo.limit_norms(net, 3.0, layers="block1_.*conv.*|top.*"))
+        max-norm 3 on 3 layers: block1_conv1, block1_conv2, top_output
     """
     graph = flat(model)
     meant = layers_matching(graph, layers)
@@ -66,7 +83,9 @@ def limit_norms(model: keras.Model, limit: float | None, *, layers: str | None =
                 setattr(layer, argument, constraint)
                 _weight(layer, argument).constraint = constraint
     forget_steps(model)
-    return tuple(layer.name for layer in found)
+    names = Limited(layer.name for layer in found)
+    names.limit = limit
+    return names
 
 
 def _weight(layer: keras.layers.Layer, argument: str) -> keras.Variable:
