@@ -42,15 +42,19 @@ def origins(model: keras.Model) -> Origins:
 
 
 def _as_drawn(layer: keras.layers.Layer, variable: Any) -> bool:
-    value = keras.ops.convert_to_numpy(variable).astype("float32")
+    value = _as_numbers(variable)
     for initializer in filter(_repeats, vars(layer).values()):
-        again = keras.ops.convert_to_numpy(initializer(variable.shape, dtype=variable.dtype)).astype("float32")
+        again = _as_numbers(initializer(variable.shape, dtype=variable.dtype))
         if isinstance(layer, keras.layers.EinsumDense) and np.linalg.norm(again) > 0:
             # It counts its fans by its equation, so that what it drew is wider or narrower by some factor.
             again *= np.linalg.norm(value) / np.linalg.norm(again)
         if np.allclose(again, value, rtol=1e-4, atol=1e-7):
             return True
     return False
+
+
+def _as_numbers(tensor: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(tensor), "float32")
 
 
 def _repeats(value: Any) -> bool:
