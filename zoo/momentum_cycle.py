@@ -1,6 +1,6 @@
 """The momentum under one cycle: it moves against the rate, and is a number again under any other schedule."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 #: What each optimizer calls the momentum that may follow a schedule: what layers/momentum_schedule.py knows, without
 #: Keras, which reading options does not need.
@@ -69,7 +69,7 @@ def with_momentum(optimizer: dict[str, Any], momentum: Any) -> dict[str, Any]:
     return {**optimizer, "momentum": momentum}
 
 
-def _is_cycle(value: Any) -> bool:
+def _is_cycle(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and value.get("name") in _NAMES
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 
@@ -95,5 +95,5 @@ def _check_patience(stage: StagePart) -> None:
     raise RecipeError(what, expected="the shorter patience for reduce_on_plateau", received=received, fix=fix)
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -138,6 +138,14 @@ def test_a_dry_run_refuses_a_recipe_as_the_run_does(call, tiny, tmp_path):
         assert call("finetune", "--recipe", recipe, "--out", tmp_path / "out").stderr == dry.stderr
 
 
+def test_the_plan_shows_the_momentum_beside_the_rate(call, tiny):
+    flags = ("--optimizer", "sgd", "--learning-rate", 0.1, "--momentum", 0.8)
+    assert "30 epochs, sgd at 0.1, momentum 0.8\n" in call("finetune", tiny, "digits", "--dry-run", *flags).stdout
+    said = call("finetune", tiny, "digits", "--dry-run", *flags, "--schedule", "one_cycle").stdout
+    cycle = "momentum the schedule one_cycle_momentum (base_momentum 0.7, max_momentum 0.8)\n"
+    assert f"sgd at the schedule one_cycle (max_learning_rate 0.1), {cycle}" in said
+
+
 def test_options_that_change_nothing_or_not_everywhere_get_a_line(call, tiny):
     said = call("finetune", tiny, "digits", "--dry-run", "--activation", "relu").stdout
     assert "  activation changes nothing: the new top has no hidden layers (--hidden)\n" in said
