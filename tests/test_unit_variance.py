@@ -6,7 +6,8 @@ import pytest
 
 import zoo
 from tests.networks import forking, images, masked, nested, shared, siamese, values
-from zoo.errors import DataError, SurgeryError
+from zoo.errors import DataError, RecipeError, SurgeryError
+from zoo.moments import Moments
 from zoo.orthonormal import orthonormal
 
 layers = keras.layers
@@ -238,10 +239,95 @@ def test_a_dead_layer_is_named_and_the_network_is_as_it_was():
     assert values(model) == before
 
 
-def test_inputs_that_are_all_alike_are_told():
-    model = keras.Sequential([keras.Input((6,)), layers.Dense(4, use_bias=False, name="dense")])
+def test_kernels_of_zeros_are_told():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(4, kernel_initializer="zeros", name="dense")])
     with pytest.raises(SurgeryError, match=r"'dense' do not vary over the batch: no scale .* Look below"):
-        zoo.lsuv(model, np.zeros((8, 6)))
+        zoo.lsuv(model, vectors(), orthonormal=False)
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [np.zeros((8, 8, 8, 2)), np.repeat(pictures(1), 8, axis=0), np.full((8, 8, 8, 2), 3), 1e6 + pictures(8) / 1e4],
+    ids=["zeros", "one image", "whole numbers", "rounding"],
+)
+def test_examples_that_are_all_alike_are_told(alike):
+    """A convolution's outputs would vary over places, which has nothing to do with the data."""
+    model = keras.Sequential([keras.Input((8, 8, 2)), layers.Conv2D(4, 3, name="conv")])
+    before = values(model)
+    with pytest.raises(DataError, match=r"all alike\. Expected examples that differ; received 8 times the same\. Give"):
+        zoo.lsuv(model, alike)
+    assert values(model) == before
+
+
+def test_one_input_that_is_the_same_for_all_examples_is_passed():
+    done = zoo.lsuv(branching(), [np.repeat(pictures(1), 64, axis=0), vectors(64)])
+    conv = next(row for row in done.scaled if row.layer == "conv")
+    assert conv.after == pytest.approx(1, abs=0.011) and conv.between == pytest.approx(0, abs=1e-12)
+    told = "examples are hardly told apart (less than 1% of the variance): conv, depthwise, separable, transposed"
+    assert str(done).splitlines()[-1].startswith(told)
+
+
+def test_a_single_example_is_told():
+    with pytest.raises(DataError, match="has a single example, which says nothing of how examples vary"):
+        zoo.lsuv(branching(), [pictures(1), vectors(1)])
+    assert len(zoo.lsuv(branching(), [pictures(2), vectors(2)]).scaled) == len(WEIGHTED)
+
+
+def test_inputs_of_different_lengths_are_told():
+    with pytest.raises(DataError, match=r"not of the same examples\. Expected as many rows .* 63 and 64"):
+        zoo.lsuv(branching(), [pictures(64), vectors(63)])
+
+
+@pytest.mark.parametrize("tolerance", [0, -0.1, 1, 2.0, np.nan, np.inf, True, "0.1", None])
+def test_a_tolerance_out_of_range_is_told(tolerance):
+    model = branching()
+    before = values(model)
+    with pytest.raises(RecipeError, match=r"`tolerance`\. Expected a number above 0 and below 1; received .*0\.01 is"):
+        zoo.lsuv(model, [pictures(), vectors(64)], tolerance=tolerance)
+    assert values(model) == before
+
+
+def test_a_tolerance_finer_than_numbers_are_is_told():
+    with pytest.raises(SurgeryError, match=r"variance 1\. Received tolerance=1e-14\. Allow more: numbers are"):
+        zoo.lsuv(branching(), [pictures(), vectors(64)], tolerance=1e-14)
+
+
+def test_a_layer_of_ones_own_that_goes_on_after_its_activation_is_called_whole():
+    class Doubled(layers.Dense):
+        def call(self, inputs, training=None):
+            return 2 * super().call(inputs)
+
+    model = keras.Sequential([keras.Input((6,)), Doubled(50, name="low"), layers.Dense(40, name="high")])
+    x = vectors()
+    zoo.lsuv(model, x)
+    assert by_hand(model.layers[1], np.asarray(model.layers[0](x))).var() == pytest.approx(1, abs=0.011)
+
+
+def test_a_mask_goes_on_to_the_layers_above():
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(10, 6, mask_zero=True)(inputs)
+    x = layers.Dense(7, activation="tanh", name="low")(x)
+    model = keras.Model(inputs, layers.Dense(8, name="top")(layers.LSTM(4, name="lstm")(x)))
+    x = np.random.default_rng(0).integers(1, 10, (64, 5)) * (np.arange(5) < 1 + np.arange(64)[:, None] % 5)
+    zoo.lsuv(model, x)
+    top = model.get_layer("top")
+    assert by_hand(top, keras.Model(inputs, top.input)(x)).var() == pytest.approx(1, abs=0.011)
+
+
+def test_each_layer_is_run_once_before_it_is_scaled_and_once_after(monkeypatch):
+    run = []
+    call = layers.Conv2D.call
+
+    def counted(self, inputs):
+        run.append(self.name)
+        return call(self, inputs)
+
+    convs = [layers.Conv2D(6, 3, padding="same", activation="relu", name=name) for name in ("low", "high")]
+    model = keras.Sequential([keras.Input((8, 8, 2)), *convs])
+    monkeypatch.setattr(layers.Conv2D, "call", counted)
+    zoo.lsuv(model, pictures())
+    assert run == ["low", "low", "high", "high"]
 
 
 def test_biases_that_are_too_large_are_told():
@@ -287,3 +373,16 @@ def test_the_table_prints():
     lines = str(zoo.lsuv(model, vectors())).splitlines()
     assert lines[0].split() == ["layer", "kind", "variance", "before", "after", "between", "examples"]
     assert lines[1].split()[:2] == ["low", "Dense"] and lines[1].split()[3] == "1.000"
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_moments_are_those_of_numpy(kind):
+    outputs = (5 + np.random.default_rng(3).normal(0, 0.1, (50, 4, 7))).astype(kind)
+    wide = outputs.astype("float64")
+    found = Moments.of(outputs)
+    assert (found.count, found.mean) == (1400, pytest.approx(wide.mean(), rel=1e-12))
+    assert found.variance == pytest.approx(wide.var(), rel=1e-9)
+    assert found.between == pytest.approx(wide.var(axis=0).mean(), rel=1e-9)
+    both = found.joined(Moments.of(-outputs[:20]))
+    assert both.variance == pytest.approx(np.concatenate([wide, -wide[:20]]).var(), rel=1e-9)
+    assert Moments.of(np.full((9, 3), 0.1, kind)).variance == pytest.approx(0, abs=1e-15)

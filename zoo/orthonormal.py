@@ -14,6 +14,7 @@ FULL = (_layers.Dense, _layers.Conv1D, _layers.Conv2D, _layers.Conv3D)
 DEPTHWISE = (_layers.DepthwiseConv1D, _layers.DepthwiseConv2D)
 SEPARABLE = (_layers.SeparableConv1D, _layers.SeparableConv2D)
 TRANSPOSED = (_layers.Conv1DTranspose, _layers.Conv2DTranspose, _layers.Conv3DTranspose)
+KINDS = (*FULL, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 
 def draw(layer: Any, rng: np.random.Generator) -> None:
@@ -51,14 +52,16 @@ def _by_householder(drawn: np.ndarray) -> np.ndarray:
 def _by_cholesky(drawn: np.ndarray) -> np.ndarray:
     """The same matrices by Cholesky's factor of the Gram matrix.
 
-    A second time where the matrix is nearly square and may be badly conditioned: Y. Yamamoto et al. (2015), Roundoff
-    error analysis of the CholeskyQR2 algorithm.
+    A second time where the first one's rounding would be seen in float32, which is rare: Y. Yamamoto et al. (2015),
+    Roundoff error analysis of the CholeskyQR2 algorithm.
     """
-    q = drawn
+    q, error = drawn, 1.0
     try:
-        for _ in range(1 if drawn.shape[-2] >= 2 * drawn.shape[-1] else 2):
+        while error > 1e-8:
             factor = np.linalg.cholesky(np.swapaxes(q, -1, -2) @ q)
             q = q @ np.swapaxes(np.linalg.inv(factor), -1, -2)
+            lengths = np.diagonal(factor, axis1=-2, axis2=-1)
+            error = np.finfo("float64").eps * lengths.shape[-1] * float(lengths.max() / lengths.min()) ** 2
     except np.linalg.LinAlgError:  # one in some thousands of large square ones
         return _by_householder(drawn)
     return q
