@@ -62,18 +62,21 @@ class FtrlFromWeights(keras.optimizers.Ftrl):
         """One step of one variable; the slot ``linear`` holds z + q w."""
         rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
-        accumulator, linear = self._accumulators[index], self._linears[index]
+        # Values, not variables: JAX takes none of those where Keras scales the loss.
+        weight, accumulator, linear = map(
+            ops.convert_to_tensor, (variable, self._accumulators[index], self._linears[index])
+        )
         l1, l2 = self.l1_regularization_strength, self.l2_regularization_strength
         grown = accumulator + ops.square(gradient)
         held = ops.power(grown, -self.learning_rate_power) + self.beta  # q eta, which is finite at a rate of 0 too
         seen = held > 0
-        pull = linear + gradient + 2.0 * self.l2_shrinkage_regularization_strength * variable
-        z = pull - ops.where(ops.equal(variable, 0), 0.0, held * variable / rate)
+        pull = linear + gradient + 2.0 * self.l2_shrinkage_regularization_strength * weight
+        z = pull - ops.where(ops.equal(weight, 0), 0.0, held * weight / rate)
         clipped = ops.clip(z, -l1, l1)
-        step = rate * (clipped - pull - 2.0 * l2 * variable) / ops.where(seen, held + 2.0 * l2 * rate, 1.0)
-        value = variable + ops.where(seen, step, 0.0)
+        step = rate * (clipped - pull - 2.0 * l2 * weight) / ops.where(seen, held + 2.0 * l2 * rate, 1.0)
+        value = weight + ops.where(seen, step, 0.0)
         if l1:
             value = ops.where(ops.logical_and(seen, ops.abs(z) <= l1), 0.0, value)  # exactly
-        self.assign(linear, ops.where(seen, clipped - 2.0 * l2 * value, linear))
-        self.assign(accumulator, grown)
+        self.assign(self._linears[index], ops.where(seen, clipped - 2.0 * l2 * value, linear))
+        self.assign(self._accumulators[index], grown)
         self.assign(variable, value)

@@ -208,7 +208,7 @@ def test_by_block_each_variable_has_the_rate_of_its_own_also_under_penalties():
     ("given", "message"),
     [
         ({"beta": -1.0}, r"cannot divide by a number below 0\. Expected beta of 0 or more; received beta = -1\.0\."),
-        ({"beta": float("nan")}, r"received beta = nan"),
+        ({"beta": float("nan")}, r"cannot compute with beta = nan"),
         ({"initial_accumulator_value": -1.0}, r"'ftrl' refuses its arguments: .*initial_accumulator_value"),
         ({"learning_rate_power": 0.5}, r"'ftrl' refuses its arguments: .*learning_rate_power"),
         ({"bta": 1.0}, r"The optimizer 'ftrl' has no argument 'bta'\. Did you mean 'beta'"),
