@@ -1,7 +1,7 @@
 """The tables of ``benchmarks/optimizers.py``."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,17 +35,20 @@ def best_rate(curves: Curves, name: str) -> float:
     return min(rates, key=cost)
 
 
-def optimizer_table(curves: Curves, rates: Sequence[float]) -> str:
-    """Steps to the targets at the best rate, with the range over the seeds, and to the first at every rate."""
+def optimizer_table(curves: Curves, rates: Sequence[float], own: Mapping[str, str]) -> str:
+    """Steps to the targets at the best rate, with the range over the seeds, and to the first at every rate.
+
+    ``own`` has the arguments of each, in words.
+    """
     rows = []
     for name in dict.fromkeys(curve.name for curve in curves):
         best = best_rate(curves, name)
         figures = [_steps([steps_to(c, target) for c in at(curves, name, best)], True) for target in TARGETS]
         grid = [_cell(at(curves, name, rate)) for rate in rates]
         marked = (f"**{cell}**" if rate == best else cell for rate, cell in zip(rates, grid, strict=True))
-        rows.append((name, f"{best:g}", *figures, *marked))
-    headings = ("optimizer", "best rate", *(f"steps to {target:g}" for target in TARGETS))
-    return markdown((*headings, *(f"at {rate:g}" for rate in rates)), rows)
+        rows.append((name, own.get(name, ""), f"{best:g}", *figures, *marked))
+    headings = ("optimizer", "arguments", "best rate", *(f"steps to {target:g}" for target in TARGETS))
+    return markdown((*headings, *(f"at {rate:g}" for rate in rates)), rows, text=2)
 
 
 def _steps(counts: list[float], spread: bool = False) -> str:
@@ -67,8 +70,11 @@ def best_schedule_rate(curves: Curves, name: str) -> float:
     return min(rates, key=lambda rate: statistics.mean(c.losses[-1] for c in at(curves, name, rate)))
 
 
-def schedule_table(curves: Curves, rates: Sequence[float]) -> str:
-    """Test accuracy at the best rate, with its range, and the validation loss at every rate."""
+def schedule_table(curves: Curves, rates: Sequence[float], own: Mapping[str, str]) -> str:
+    """Test accuracy at the best rate, with its range, and the validation loss at every rate.
+
+    ``own`` has the numbers of each, in words.
+    """
     rows = []
     for name in dict.fromkeys(curve.name for curve in curves):
         best = best_schedule_rate(curves, name)
@@ -77,6 +83,6 @@ def schedule_table(curves: Curves, rates: Sequence[float]) -> str:
         grid = [f"{mean:.3f}" if mean < 10 * np.log(62) else "diverges" for mean in means]
         marked = (f"**{cell}**" if rate == best else cell for rate, cell in zip(rates, grid, strict=True))
         accuracy = f"{statistics.mean(tests):.1f} ({min(tests):.1f} to {max(tests):.1f})"
-        rows.append((name, f"{best:g}", accuracy, *marked))
-    headings = ("schedule", "best rate", "test accuracy, %", *(f"at {rate:g}" for rate in rates))
-    return markdown(headings, rows)
+        rows.append((name, own.get(name, ""), f"{best:g}", accuracy, *marked))
+    headings = ("schedule", "its numbers", "best rate", "test accuracy, %", *(f"at {rate:g}" for rate in rates))
+    return markdown(headings, rows, text=2)

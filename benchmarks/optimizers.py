@@ -8,12 +8,14 @@ is no number, or is above ten times that of guessing.
 
 Schedules: ``characters``, 12,000 images of 62 characters (8,000 to train on, 1,500 for validation, 2,500 for the
 test), in a network of the same kind; Nesterov's momentum of 0.9, batches of 128, 1,000 steps (16 epochs), so that
-nothing learns them all. Each schedule at the same five rates, 0.003 to 0.3, with the numbers in ``SCHEDULES``; three
-seeds. Validation is every 50 steps, which is the epoch of performance scheduling. Each gets the rate with the lowest
-mean validation loss at the end; the test accuracy is that rate's.
+nothing learns them all. Each schedule at the same five rates, 0.003 to 0.3, with the numbers that stand beside it
+(``compared_schedules.py``), among them those of ``zoo finetune --schedule NAME``; three seeds. Validation is every 50
+steps, which is the epoch of performance scheduling. Each gets the rate with the lowest mean validation loss at the end;
+the test accuracy is that rate's.
 
 Design, grids, targets, budgets and seeds were fixed before the first figure was seen. One row came afterwards, when the
-figures had shown that Keras's AdaGrad, whose sum starts at 0.1, hardly grows it here: AdaGrad with the chapter's start.
+figures had shown that Keras's AdaGrad, whose sum starts at 0.1, hardly grows it here: AdaGrad with the chapter's start;
+and so did the schedules with the command's own numbers where those of the others differ.
 
 ``--write docs`` puts the tables into ``optimizers.md`` and ``schedules.md`` and draws ``optimizers-compared.svg`` and
 ``schedules-compared.svg``; ``--json`` keeps every figure of every run; ``--quick`` is a small version for a test.
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from compared_schedules import SCHEDULES, nesterov
 from optimizer_tables import optimizer_table, schedule_table
 from split_applications import machine, write_section
 
@@ -55,17 +58,6 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "Muon": {"name": "muon"},
     "ScheduleFreeAdamW": {"name": "schedulefreeadamw"},
     "FTRL": {"name": "ftrl"},
-}
-#: With the number of steps N: where they fall to, and when.
-SCHEDULES: dict[str, dict[str, Any] | None] = {
-    "constant": None,
-    "piecewise": {"name": "piecewise"},  # a tenth from N / 2 on, a hundredth from 3 N / 4 on
-    "performance": None,  # a tenth after two epochs without a better validation loss
-    "exponential": {"name": "exponential", "decay_rate": 0.01},  # to a hundredth
-    "power": {"name": "power"},  # s = N / 10: to an eleventh
-    "cosine, warm-up": {"name": "cosine"},  # N / 20 up, the rest down to 0
-    "cosine, restarts": {"name": "cosine_restarts"},  # three cycles of N / 7, 2 N / 7, 4 N / 7
-    "one cycle": {"name": "one_cycle"},  # from a 25th, 3 N / 10 up, the rest down to a 250,000th; momentum 0.95 to 0.85
 }
 
 
@@ -142,6 +134,12 @@ def batches(count: int, size: int, seed: int) -> Iterator[np.ndarray]:
             yield order[start : start + size]
 
 
+def arguments(label: str) -> str:
+    """The arguments of an optimizer other than its rate that are not Keras's defaults, which are the command's."""
+    own = {key: value for key, value in OPTIMIZERS[label].items() if key != "name"}
+    return ", ".join(f"`{key}={value}`" for key, value in own.items()) or "Keras's"
+
+
 def network_of(budget: Budget, classes: int, seed: int) -> "keras.Model":
     """The network; its weights follow from the seed."""
     from zoo.models import dnn
@@ -211,25 +209,11 @@ def run_schedules(budget: Budget) -> list[Curve]:
     return found
 
 
-def nesterov(label: str, rate: float, steps: int) -> "keras.optimizers.Optimizer":
-    """Nesterov's momentum under a schedule."""
-    from zoo.layers import optimizer
-
-    own: dict[str, Any] = {
-        "piecewise": {"boundaries": [steps // 2, 3 * steps // 4], "values": [rate, rate / 10, rate / 100]},
-        "power": {"decay_steps": steps / 10},
-        "cosine, warm-up": {"warmup_steps": steps // 20},
-    }.get(label, {})
-    peak = "max_learning_rate" if label == "one cycle" else "initial_learning_rate"
-    spec = SCHEDULES[label] and {**SCHEDULES[label], **({} if label == "piecewise" else {peak: rate}), **own}
-    momentum: Any = {"name": "one_cycle_momentum"} if label == "one cycle" else 0.9
-    return optimizer("sgd", steps=steps, learning_rate=spec or rate, momentum=momentum, nesterov=True)
-
-
 def _scheduled(training: Training, curve: Curve, parts: list[tuple[Any, Any]], budget: Budget) -> Curve:
     from zoo.layers import reduce_on_plateau
 
-    callback = reduce_on_plateau({"factor": 0.1, "patience": 2})
+    patience = SCHEDULES[curve.name].patience
+    callback = reduce_on_plateau({"factor": 0.1, "patience": patience or 1})
     callback.set_model(training.network)
     callback.on_train_begin()
     (x, y), val, test = parts
@@ -241,7 +225,7 @@ def _scheduled(training: Training, curve: Curve, parts: list[tuple[Any, Any]], b
         curve.losses.append(loss if np.isfinite(loss) else float("inf"))
         if not loss < 10 * np.log(62):
             break
-        if curve.name == "performance":
+        if patience:
             callback.on_epoch_end(epoch, {"val_loss": loss})
     curve.accuracy = float(training.measure(*test)[1])
     return curve
@@ -265,8 +249,10 @@ def main() -> None:
         kept = {"optimizers": [asdict(c) for c in optimizers], "schedules": [asdict(c) for c in schedules]}
         options.json.write_text(json.dumps(kept) + "\n", encoding="utf-8")
     tables = {
-        "optimizers": optimizer_table(optimizers, budget.rates),
-        "schedules": schedule_table(schedules, budget.schedule_rates),
+        "optimizers": optimizer_table(optimizers, budget.rates, {name: arguments(name) for name in OPTIMIZERS}),
+        "schedules": schedule_table(
+            schedules, budget.schedule_rates, {name: row.numbers for name, row in SCHEDULES.items()}
+        ),
     }
     print("\n\n".join(tables.values()))
     if options.write:

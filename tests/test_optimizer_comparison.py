@@ -5,11 +5,15 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
+from zoo.layers import optimizer
 from zoo.layers.optimizers import names
+from zoo.recipe_stage import StagePart
+from zoo.schedule_option import SCHEDULES, scheduled
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +40,45 @@ def test_the_schedules_are_what_the_page_says(comparison: ModuleType):
     np.testing.assert_allclose(rates("power")[[0, 10, 50]], [0.1, 0.1 / 2, 0.1 / 6], rtol=1e-6)
     np.testing.assert_allclose(rates("cosine, warm-up")[[0, 5]], [0.0, 0.1], atol=1e-8)
     np.testing.assert_allclose(rates("one cycle")[[0, 29, 99]], [0.004, 0.1, 4e-7], rtol=1e-5)
+    np.testing.assert_allclose(rates("exponential to a tenth")[[0, 50]], [0.1, 0.1 / 10**0.5], rtol=1e-5)
+    np.testing.assert_allclose(rates("power to a half")[[0, 50]], [0.1, 0.1 / 1.5], rtol=1e-6)
+    np.testing.assert_allclose(rates("cosine")[[0, 50]], [0.1, 0.05], rtol=1e-6)
     assert comparison.nesterov("constant", 0.1, 100).momentum == 0.9
+
+
+def test_the_rows_that_are_called_the_commands_are_what_the_command_makes(comparison: ModuleType):
+    """Of ``--optimizer sgd --momentum 0.9 --nesterov --schedule NAME``; performance scheduling stands beside the rate."""
+    tried = set()
+    for label, row in comparison.SCHEDULES.items():
+        if not row.numbers.endswith("the command's"):
+            continue
+        made = comparison.nesterov(label, 0.1, 100).get_config()
+        name = label if row.spec is None else row.spec(0.1, 100)["name"]
+        stage = StagePart("s", 5, {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True})
+        given = scheduled(stage, name)
+        expected = optimizer(steps=100, **given.optimizer).get_config()
+        for key in ("learning_rate", "momentum", "nesterov"):
+            assert _same(made[key], expected[key]), name
+        tried.add(name)
+    assert tried == set(SCHEDULES)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal but for the last digit of a number."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return one == pytest.approx(other) if isinstance(one, float) else one == other
+
+
+def test_the_pages_have_a_row_and_the_numbers_of_each(comparison: ModuleType):
+    for page, numbers in (
+        ("optimizers", {label: comparison.arguments(label) for label in comparison.OPTIMIZERS}),
+        ("schedules", {label: row.numbers for label, row in comparison.SCHEDULES.items()}),
+    ):
+        text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        table = text.partition("<!-- compared -->")[2].partition("<!-- end of compared -->")[0]
+        rows = re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", table, re.MULTILINE)[2:]
+        assert dict(rows) == numbers
 
 
 def test_the_table_counts_steps_and_names_what_diverges(comparison: ModuleType):
@@ -46,8 +88,8 @@ def test_the_table_counts_steps_and_names_what_diverges(comparison: ModuleType):
     slow = runs("A", 0.1, [1.0, 0.2, 0.1], [1.0, 0.5, 0.2], [0.1, 0.02, 0.01])  # in 30, never and 10 steps
     fast = runs("A", 1.0, [0.09, 0.5, 0.6], [0.5, 0.1, 0.5], [0.05, 0.005, 9.0])  # in 10, 20 and 10
     lost = runs("A", 10.0, [float("nan")], [1e9], [0.05])
-    rows = comparison.optimizer_table([*slow, *fast, *lost], [0.1, 1.0, 10.0]).splitlines()
-    assert rows[2] == "| A | 1 | 10 (10 to 20) | - | 30 | **10** | diverges |"
+    rows = comparison.optimizer_table([*slow, *fast, *lost], [0.1, 1.0, 10.0], {"A": "none"}).splitlines()
+    assert rows[2] == "| A | none | 1 | 10 (10 to 20) | - | 30 | **10** | diverges |"
 
 
 @pytest.mark.slow
