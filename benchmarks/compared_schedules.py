@@ -44,7 +44,8 @@ SCHEDULES: dict[str, Row] = {
             "values": [rate, rate / 10, rate / 100],
         },
     ),
-    "performance": Row(f"a tenth after 2 epochs (of 50 steps) that bring nothing: {COMMANDS}", patience=2),
+    "performance": Row("a tenth after 2 epochs (of 50 steps) that bring nothing", patience=2),
+    "performance, patience 5": Row(f"after 5: {COMMANDS}", patience=5),
     "exponential": Row("to a hundredth in N", _named("exponential", decay_rate=0.01)),
     "exponential to a tenth": Row(f"to a tenth in N: {COMMANDS}", _named("exponential")),
     "power": Row(

@@ -12,6 +12,8 @@ import pytest
 
 from zoo.layers import optimizer
 from zoo.layers.optimizers import names
+from zoo.options import Options, with_options
+from zoo.recipe import DataPart, ModelPart, Recipe
 from zoo.recipe_stage import StagePart
 from zoo.schedule_option import SCHEDULES, scheduled
 
@@ -47,18 +49,22 @@ def test_the_schedules_are_what_the_page_says(comparison: ModuleType):
 
 
 def test_the_rows_that_are_called_the_commands_are_what_the_command_makes(comparison: ModuleType):
-    """Of ``--optimizer sgd --momentum 0.9 --nesterov --schedule NAME``; performance scheduling stands beside the rate."""
+    """Of ``--optimizer sgd --momentum 0.9 --nesterov --schedule NAME``."""
     tried = set()
     for label, row in comparison.SCHEDULES.items():
         if not row.numbers.endswith("the command's"):
             continue
         made = comparison.nesterov(label, 0.1, 100).get_config()
-        name = label if row.spec is None else row.spec(0.1, 100)["name"]
+        name = label.split(",")[0] if row.spec is None else row.spec(0.1, 100)["name"]
         stage = StagePart("s", 5, {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "nesterov": True})
         given = scheduled(stage, name)
         expected = optimizer(steps=100, **given.optimizer).get_config()
         for key in ("learning_rate", "momentum", "nesterov"):
             assert _same(made[key], expected[key]), name
+        if name == "performance":
+            base = Recipe(ModelPart("glyphs"), DataPart("digits"))
+            reduced = with_options(base, Options(schedule="performance")).stages[-1].reduce_on_plateau
+            assert reduced is not None and (reduced["patience"], reduced["factor"]) == (row.patience, 0.1)
         tried.add(name)
     assert tried == set(SCHEDULES)
 
