@@ -5,12 +5,16 @@ variance of a weight times the fan: :math:`\sigma^2 = \text{scale} / n`. A facto
 writes it, is squared to become a scale.
 """
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
 from zoo.errors import RecipeError, close_matches
+
+from .activations import Activation, activation_name
+from .rrelu import LOWER, UPPER
 
 Distribution = Literal["normal", "uniform"]
 Fan = Literal["fan_in", "fan_avg", "fan_out"]
@@ -33,6 +37,18 @@ def _rectifier(square: float) -> float:
     return 2.0 / (1.0 + square)
 
 
+def _mean_square(lower: float, upper: float) -> float:
+    """Of a slope drawn uniformly from a range."""
+    return (lower**2 + lower * upper + upper**2) / 3
+
+
+#: Activations that let through what is above zero: half of the values are lost, so the others carry twice the variance.
+_RECTIFIERS = (
+    *("relu", "relu6", "leaky_relu", "very_leaky_relu", "prelu", "rrelu", "elu", "celu"),
+    *("gelu", "silu", "swish", "mish", "hard_silu", "hard_swish"),
+    *("softplus", "log_sigmoid", "squareplus", "sparse_plus"),
+)
+
 #: The scale that theory gives each activation, by name; :func:`for_activation` says where each comes from.
 SCALES: dict[str, float] = {
     # A unit near 0 passes its input on, times its slope there: 1/4 for the logistic function, so sigma takes factor 4.
@@ -41,13 +57,11 @@ SCALES: dict[str, float] = {
     "sparse_sigmoid": 4.0,
     "hard_sigmoid": 36.0,
     **dict.fromkeys(("linear", "tanh", "hard_tanh", "softsign", "softmax", "log_softmax", "sparsemax"), 1.0),
-    # Half of the values are lost below zero, so the others carry twice the variance.
-    **dict.fromkeys(("relu", "relu6", "elu", "celu", "gelu", "silu", "swish", "mish", "hard_silu", "hard_swish"), 2.0),
-    **dict.fromkeys(("softplus", "log_sigmoid", "squareplus", "sparse_plus"), 2.0),
+    **dict.fromkeys(_RECTIFIERS, 2.0),
     "leaky_relu": _rectifier(0.01**2),
     "very_leaky_relu": _rectifier(0.2**2),
     "prelu": _rectifier(0.25**2),
-    "rrelu": _rectifier((1 / 8**2 + 1 / 8 / 3 + 1 / 3**2) / 3),
+    "rrelu": _rectifier(_mean_square(LOWER, UPPER)),
     "selu": 1.0,
 }
 
@@ -93,8 +107,54 @@ def chapter_table(
     return _scaled(round(_CHAPTER[activation] ** 2, 12), distribution, mode, seed)
 
 
+def scale_of(activation: Activation) -> float:
+    r"""The scale that theory gives an activation, with its arguments; :func:`for_activation` has the table.
+
+    What counts is the slope below zero: ``negative_slope`` of ``relu`` and its leaky kin, ``initial`` of ``prelu``, and
+    the mean square over the range from ``lower`` to ``upper`` of ``rrelu``. The ``alpha`` of ``elu`` and ``celu`` does
+    not: whatever it is, large sums are cut off at ``-alpha`` below zero, so that with scale 2 the signal's mean square
+    grows by at most :math:`\alpha^2` a layer, and not by a factor.
+
+    Args:
+        activation: A name, or a table such as ``{"name": "rrelu", "lower": 0.1, "upper": 0.5}``.
+
+    Raises:
+        RecipeError: if no initializer is known to suit it, or its slope is no number.
+
+    Example:
+        >>> scale_of("relu"), scale_of({"name": "relu", "negative_slope": 1.0}), scale_of({"name": "elu", "alpha": 3.0})
+        (2.0, 1.0, 2.0)
+    """
+    table = {"name": activation} if isinstance(activation, str) else activation
+    name = table.get("name")
+    if name not in SCALES:
+        what = f"No initializer is known to suit the activation '{name}'."
+        known = close_matches(str(name), SCALES)
+        raise RecipeError(what, fix=f"{known} Or choose one yourself: keras.initializers.VarianceScaling(scale=...).")
+    if name == "rrelu":
+        return _rectifier(_mean_square(_slope(table, "lower", LOWER), _slope(table, "upper", UPPER)))
+    if name in _SLOPES and _SLOPES[name] in table:
+        return _rectifier(_slope(table, _SLOPES[name]) ** 2)
+    return SCALES[name]
+
+
+#: What the slope below zero is called.
+_SLOPES = {
+    "prelu": "initial",
+    **dict.fromkeys(("relu", "leaky_relu", "very_leaky_relu"), "negative_slope"),
+}
+
+
+def _slope(table: Mapping[str, Any], argument: str, usual: float = 0.0) -> float:
+    value = table.get(argument, usual)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        what = f"The slope of '{table['name']}' cannot be used."
+        raise RecipeError(what, expected="a finite number", received=f"{argument}={value!r}")
+    return float(value)
+
+
 def for_activation(
-    name: str,
+    activation: Activation,
     *,
     distribution: Distribution = "normal",
     mode: Fan = "fan_in",
@@ -136,7 +196,8 @@ def for_activation(
     bare ``keras.initializers.TruncatedNormal(stddev=s)`` is cut but not widened: its spread is 0.880 s.)
 
     Args:
-        name: The activation: a name above, ``swish`` or ``hard_swish``.
+        activation: A name above, ``swish`` or ``hard_swish``; or a table with a name and its arguments, whose slope
+            below zero counts (:func:`scale_of`).
         distribution: ``normal`` or ``uniform``.
         mode: What n is: ``fan_in`` (keeps the variance of the signals), ``fan_avg`` (a compromise with that of the
             gradients) or ``fan_out``.
@@ -163,17 +224,41 @@ def for_activation(
         >>> kernel.scale, kernel.mode, kernel.distribution
         (2.0, 'fan_in', 'truncated_normal')
     """
-    if name not in SCALES:
-        what = f"No initializer is known to suit the activation '{name}'."
-        fix = f"{close_matches(name, SCALES)} Or choose one yourself: keras.initializers.VarianceScaling(scale=...)."
-        raise RecipeError(what, fix=fix)
-    scale = SCALES[name]
     if slope is not None:
+        name = activation if isinstance(activation, str) else activation.get("name")
         if name not in ("leaky_relu", "prelu"):
             what = f"The slope of '{name}' cannot be chosen."
             raise RecipeError(what, received=f"slope={slope}", fix="Use 'leaky_relu' or 'prelu', or leave it out.")
-        scale = _rectifier(slope**2)
-    return _scaled(scale, distribution, mode, seed)
+        activation = {"name": name, _SLOPES[name]: slope}
+    return _scaled(scale_of(activation), distribution, mode, seed)
+
+
+def default_for(activation: Activation, *, seed: int | None = None) -> keras.initializers.VarianceScaling:
+    """What zoo's own networks and tops start hidden kernels from, where nothing else is said.
+
+    He's for rectifiers, with the slope below zero that they have; LeCun's for SELU; Glorot's, which is Keras's default,
+    for all others. Theory's for the logistic function is four times as wide: ask for it by :func:`for_activation`.
+
+    Args:
+        activation: A name, or a table with its arguments.
+        seed: The same seed gives the same weights.
+
+    Raises:
+        CardError: if there is no such activation.
+        RecipeError: if its slope is no number.
+
+    Example:
+        >>> [type(default_for(name)).__name__ for name in ("elu", "selu", "tanh")]
+        ['HeNormal', 'LecunNormal', 'GlorotUniform']
+        >>> default_for({"name": "leaky_relu", "negative_slope": 1.0}).scale
+        1.0
+    """
+    name = activation_name(activation)
+    if name == "selu":
+        return keras.initializers.LecunNormal(seed)
+    if name not in _RECTIFIERS:
+        return keras.initializers.GlorotUniform(seed)
+    return keras.initializers.HeNormal(seed) if scale_of(activation) == 2 else for_activation(activation, seed=seed)
 
 
 def _scaled(scale: float, distribution: str, mode: str, seed: int | None) -> keras.initializers.VarianceScaling:

@@ -6,6 +6,9 @@ import keras
 
 from zoo.errors import CardError
 
+#: The usual range of slopes.
+LOWER, UPPER = 1 / 8, 1 / 3
+
 
 @keras.saving.register_keras_serializable(package="zoo")
 class RReLU(keras.layers.Layer):
@@ -41,7 +44,7 @@ class RReLU(keras.layers.Layer):
         [-2.0, 0.0, 10.0]
     """
 
-    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, seed: int | None = None, **kwargs: Any):
+    def __init__(self, lower: float = LOWER, upper: float = UPPER, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         if not float("-inf") < lower <= upper < float("inf"):
             what = "RReLU's range of slopes cannot be used."

@@ -44,7 +44,8 @@ def build(
         grid: How many cells a side the maps are averaged to; 1 is global average pooling.
         activation: A name, or a table with its arguments: see :func:`zoo.layers.activation`.
         initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration, or ``auto`` for what
-            theory gives the activation (:func:`zoo.layers.for_activation`). By default He's, and LeCun's for SELU.
+            theory gives the activation (:func:`zoo.layers.for_activation`). By default He's for ReLU and its kin,
+            LeCun's for SELU, Glorot's for others.
         batch_norm: Whether each convolution is followed by batch normalization; SELU does without.
         dropout: The rate on the features; of alpha dropout for SELU.
         output: ``softmax``, ``sigmoid`` or ``linear``.

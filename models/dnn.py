@@ -45,7 +45,8 @@ def build(
         widths: The units of each hidden layer, bottom to top, in place of ``depth`` and ``width``.
         activation: A name, or a table with its arguments: see :func:`zoo.layers.activation`.
         initializer: Of every kernel but the top's (Glorot's): a Keras name or configuration, or ``auto`` for what
-            theory gives the activation (:func:`zoo.layers.for_activation`). By default He's, and LeCun's for SELU.
+            theory gives the activation (:func:`zoo.layers.for_activation`). By default He's for ReLU and its kin,
+            LeCun's for SELU, Glorot's for others.
         batch_norm: Whether batch normalization comes before each activation.
         dropout: The rate after each hidden layer; of alpha dropout for SELU. With batch normalization, on the features
             alone: below the last one it would change the variance that is counted (Li et al., 2018).

@@ -7,7 +7,7 @@ import keras
 from zoo.errors import CardError, RecipeError, close_matches
 
 from ..layers.activations import Activation, activation, activation_name
-from ..layers.initializers import for_activation
+from ..layers.initializers import default_for, for_activation
 from ..layers.selu import dropout_after
 from .seeding import Initializer, Seeds
 
@@ -95,30 +95,27 @@ def dropout_layer(rate: float, spec: Activation, seeds: Seeds, name: str) -> ker
 
 
 def kernel_start(initializer: Initializer | None, spec: Activation) -> Initializer:
-    """The initializer of hidden kernels: the one given; for ``None`` He's, and LeCun's for SELU; ``auto`` by theory.
+    """The initializer of hidden kernels: the one given; for ``None`` what suits the activation; ``auto`` by theory.
 
     Args:
-        initializer: A Keras name or configuration, ``auto`` for :func:`zoo.layers.for_activation`, or ``None``.
+        initializer: A Keras name or configuration, ``auto`` for :func:`zoo.layers.for_activation`, or ``None`` for
+            He's, LeCun's or Glorot's (``default_for`` in ``layers/initializers.py``).
         spec: The activation that follows.
 
     Raises:
         CardError: if it is ``auto``, and no initializer is known to suit the activation.
 
     Example:
-        >>> kernel_start(None, "elu"), kernel_start(None, "selu"), kernel_start("glorot_uniform", "selu")
-        ('he_normal', 'lecun_normal', 'glorot_uniform')
+        >>> kernel_start(None, "elu")["class_name"], kernel_start("glorot_uniform", "selu")
+        ('HeNormal', 'glorot_uniform')
         >>> kernel_start("auto", "tanh")["config"]["scale"]
         1.0
     """
-    name = activation_name(spec)
-    if initializer is None:
-        return "lecun_normal" if name == "selu" else "he_normal"
-    if initializer != "auto":
+    activation_name(spec)
+    if initializer not in (None, "auto"):
         return initializer
-    slope = None if isinstance(spec, str) else spec.get({"prelu": "initial"}.get(name, "negative_slope"))
-    if slope is not None and name.endswith("relu") and name != "prelu":
-        name = "leaky_relu"  # also `relu` and `very_leaky_relu` with a slope of their own
     try:
-        return {"class_name": "VarianceScaling", "config": for_activation(name, slope=slope).get_config()}
+        found = default_for(spec) if initializer is None else for_activation(spec)
     except RecipeError as reason:
         raise CardError(str(reason)) from None
+    return {"class_name": type(found).__name__, "config": found.get_config()}

@@ -11,17 +11,12 @@ import keras
 
 from .block import TOP
 from .errors import CardError, SurgeryError
-from .layers.activations import Activation, activation_name
+from .layers.activations import Activation
 from .layers.activations import activation as activation_layer
+from .layers.initializers import default_for
 from .layers.selu import dropout_after
 from .naming import free_name
 from .seeds import derive
-
-#: Activations that He initialization suits: ReLU and its variants. LeCun's suits SELU, Glorot's the rest.
-_HE = (
-    *("relu", "relu6", "leaky_relu", "very_leaky_relu", "rrelu", "prelu", "elu", "celu"),
-    *("gelu", "silu", "swish", "mish", "hard_silu", "hard_swish"),
-)
 
 
 def check_top(classes: int, hidden: Sequence[int], activation: Activation, dropout: float) -> None:
@@ -55,10 +50,8 @@ def with_top(
     """The output of a fresh top on a network's output; see :func:`zoo.replace_top`."""
     top = free_name(TOP, {layer.name.split("_")[0] for layer in base.layers}, "")
     x = _pooled(base.outputs[0], f"{top}_pool")
-    called = activation_name(activation)
-    scaled = "lecun_normal" if called == "selu" else "he_normal" if called in _HE else "glorot_uniform"
     for i, width in enumerate(hidden, 1):
-        initializer = _seeded(scaled, derive(seed, "top", i))
+        initializer = default_for(activation, seed=derive(seed, "top", i))
         x = keras.layers.Dense(width, kernel_initializer=initializer, name=f"{top}_dense{i}")(x)
         slopes = derive(seed, "top slopes", i)
         x = activation_layer(activation, rank=2, seed=slopes, name=f"{top}_activation{i}")(x)
@@ -66,13 +59,9 @@ def with_top(
             x = dropout_after(activation, dropout, seed=derive(seed, "top dropout", i), name=f"{top}_dropout{i}")(x)
     if dropout and not hidden:
         x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=f"{top}_dropout")(x)
-    initializer = _seeded("glorot_uniform", derive(seed, "top", 0))
+    initializer = keras.initializers.GlorotUniform(derive(seed, "top", 0))
     name = f"{top}_output"
     return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
-
-
-def _seeded(name: str, seed: int) -> Any:
-    return keras.initializers.get({"class_name": name, "config": {"seed": seed}})
 
 
 def _pooled(x: Any, name: str) -> Any:
