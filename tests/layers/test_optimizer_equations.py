@@ -137,7 +137,101 @@ def test_adagrad_and_rmsprop_have_their_epsilon_in_the_root():
     assert slow == pytest.approx(ETA * 1e-5 / np.sqrt(0.1 + 1e-10 + 1e-7), rel=1e-6)
 
 
+# By hand: numbers that a reader can check, not the functions above
+
+W, G = 2.0, (0.5, -1.0)  # one weight, two gradients
+BY_HAND: dict[str, tuple[str, dict[str, Any], float]] = {
+    "sgd": ("sgd", {}, 2 - 0.125 * 0.5 + 0.125 * 1.0),
+    # m = -0.0625; then 0.9 (-0.0625) + 0.125 = 0.06875
+    "momentum": ("sgd", {"momentum": 0.9}, 2 - 0.0625 + 0.06875),
+    # 0.9 (-0.0625) - 0.0625 = -0.11875; then 0.9 * 0.06875 + 0.125 = 0.186875
+    "nesterov": ("sgd", {"momentum": 0.9, "nesterov": True}, 2 - 0.11875 + 0.186875),
+    # s = 0.35, then 1.35
+    "adagrad": ("adagrad", {}, 2 - 0.0625 / 0.35**0.5 + 0.125 / 1.35**0.5),
+    # s = 0.025, then 0.1225, of which the root is 0.35
+    "rmsprop": ("rmsprop", {}, 2 - 0.0625 / 0.025**0.5 + 0.125 / 0.35),
+    # first sign(g); then m = -0.055 over 0.19, s = 0.00124975 over 0.001999
+    "adam": ("adam", {}, 2 - 0.125 + 0.125 * (0.055 / 0.19) / (0.00124975 / 0.001999) ** 0.5),
+    # the same way, each step after 0.9995 of the weight
+    "adamw": (
+        "adamw",
+        {},
+        0.9995 * (0.9995 * 2 - 0.125) + 0.125 * (0.055 / 0.19) / (0.00124975 / 0.001999) ** 0.5,
+    ),
+    # u = 0.5, then max(0.4995, 1)
+    "adamax": ("adamax", {}, 2 - 0.125 + 0.125 * (0.055 / 0.19) / 1.0),
+    # mu = 0.9 (1 - 0.48) = 0.468, 0.9 (1 - 0.4608) = 0.48528, 0.9 (1 - 0.442368) = 0.5018688; products 0.22711104,
+    # 0.113979...; the first step's mean is 0.48528 * 0.05 / 0.77288896 + 0.532 * 0.5 / 0.532
+    "nadam": (
+        "nadam",
+        {},
+        2
+        - 0.125 * (0.024264 / 0.77288896 + 0.5) / 0.5
+        - 0.125
+        * (0.5018688 * -0.055 / (1 - 0.22711104 * 0.5018688) + 0.51472 * -1.0 / 0.77288896)
+        / (0.00124975 / 0.001999) ** 0.5,
+    ),
+    # s = 0.0125, d = sqrt(1e-7) / sqrt(0.0125) * 0.5; D = 0.05 d^2; then s = 0.061875
+    "adadelta": (
+        "adadelta",
+        {},
+        2 - 0.125 * (8e-6**0.5 * 0.5) + 0.125 * ((1e-7 + 0.05 * 2e-6) ** 0.5 / 0.061875**0.5),
+    ),
+    # t = 1: v = g^2, u = 1, rate min(0.125, 1), times the weight's size: 1.75. t = 2: beta = 1 - 2^-0.8 = 0.425651,
+    # v = 0.425651 * 0.25 + 0.574349 = 0.680762, u = 1 / 0.825083 = 1.212, clipped to 1
+    "adafactor": ("adafactor", {}, 1.75 + 0.125 * 1.75),
+    # the norm of one weight over that of its step: eta times the weight, by sign
+    "lamb": ("lamb", {}, (2 - 0.125 * 2) * 1.125),
+    # sign(0.05); m = 0.005; sign(0.0045 - 0.1)
+    "lion": ("lion", {}, 2 - 0.125 + 0.125),
+    "muon": ("muon", {}, 0.9995 * (0.9995 * 2 - 0.125) + 0.125 * (0.055 / 0.19) / (0.00124975 / 0.001999) ** 0.5),
+    # FTRL without a penalty is AdaGrad without its epsilon
+    "ftrl": ("ftrl", {}, 2 - 0.0625 / 0.35**0.5 + 0.125 / 1.35**0.5),
+    # q = sqrt(0.35) / 0.125 = 4.732864, and z = 0.5 - sqrt(0.1) / 0.125 * 2 - (4.732864 - 2.529822) * 2 = -8.965728;
+    # w = (8.965728 - 1) / (4.732864 + 0.5)
+    "ftrl, sparse, one step": (
+        "ftrl",
+        {"l1_regularization_strength": 1.0, "l2_regularization_strength": 0.25},
+        7.965728 / 5.232864,
+    ),
+    # z = 2 - 0.125, and so are x and the weight, since 1 - 1/t is 0 at first
+    "schedulefreeadamw, one step": ("schedulefreeadamw", {}, 1.875),
+}
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_one_weight_goes_where_a_hand_computation_says(case: str):
+    name, arguments, expected = BY_HAND[case]
+    steps = [np.full(1, g) for g in (G[:1] if "one step" in case else G)]
+    found = kerass(optimizer(name, learning_rate=ETA, **arguments), np.full(1, W), steps)
+    assert found[0] == pytest.approx(expected, abs=2e-5)
+
+
+def test_every_optimizer_has_its_numbers_by_hand():
+    assert {name for name, _, _ in BY_HAND.values()} == set(names())
+
+
+def test_muon_takes_convolutions_and_all_but_matrices_by_adamw():
+    rng = np.random.default_rng(2)
+    w, gs = rng.normal(size=(3, 3, 2, 4)), [rng.normal(size=(3, 3, 2, 4)) for _ in range(3)]
+    found = kerass(optimizer("muon", learning_rate=ETA), w, gs)
+    np.testing.assert_allclose(found, equations.adamw(w, gs, ETA), rtol=1e-4, atol=1e-4)
+
+
 # The page's table
+
+
+def test_every_row_of_the_pages_equations_is_computed_here():
+    """The first column's words are an optimizer, and what of it: there is a case of that."""
+    text = PAGE.read_text(encoding="utf-8").partition("## What they compute")[2].partition("### Their defaults")[0]
+    rows = [re.findall(r"`(\w+)`", row) for row in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)]
+    assert {row[0] for row in rows} == set(names())
+    cases = {
+        (name, *(key for key in given if key == "momentum" or key == "nesterov")) for name, given, *_ in CASES.values()
+    }
+    for row in rows:
+        assert any(case[0] == row[0] and set(row[1:]) <= set(case[1:]) for case in cases), row
+
 
 #: What all have, and what is not in the table, but for AdamW's and Muon's own decay.
 COMMON = {
