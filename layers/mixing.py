@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import keras
@@ -174,7 +175,7 @@ def _way(arguments: dict[str, Any]) -> tuple[str, float]:
     for argument in arguments:
         what = f"{name} has no argument '{argument}'."
         raise RecipeError(what, fix=close_matches(argument, ["alpha"]))
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 < alpha < math.inf:
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:
         what = f"{name} cannot use its `alpha`."
         raise RecipeError(what, expected="a number above 0", received=repr(alpha))
     return name, float(alpha)

@@ -1,5 +1,6 @@
 """The randomized leaky ReLU."""
 
+from numbers import Real
 from typing import Any
 
 import keras
@@ -46,11 +47,12 @@ class RReLU(keras.layers.Layer):
 
     def __init__(self, lower: float = LOWER, upper: float = UPPER, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not float("-inf") < lower <= upper < float("inf"):
+        numbers = all(isinstance(end, Real) and not isinstance(end, bool) for end in (lower, upper))
+        if not numbers or not float("-inf") < lower <= upper < float("inf"):
             what = "RReLU's range of slopes cannot be used."
             raise CardError(what, expected="finite numbers, lower <= upper", received=f"{lower!r} to {upper!r}")
-        self.lower = lower
-        self.upper = upper
+        self.lower = float(lower)
+        self.upper = float(upper)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True

@@ -55,8 +55,9 @@ def check_selu(stack: keras.Model | Iterable[keras.layers.Layer]) -> list[str]:
     """Says where a stack of layers departs from the conditions of SELU, a sentence for each.
 
     Read from the layers: kernels below a SELU that do not start with variance 1 / fan-in, biases that do not start at
-    0, plain dropout above one, normalization between. How a kernel starts matters where training starts from it, not
-    for pretrained weights. That the input is standardized (see ``SELU_CONDITIONS``) cannot be read from layers.
+    0, plain dropout on what a SELU gives or between two of them, normalization between. How a kernel starts matters
+    where training starts from it, not for pretrained weights. That the input is standardized (see
+    ``SELU_CONDITIONS``) cannot be read from layers.
 
     Args:
         stack: Layers from the bottom up, or a model that is such a stack; models inside are not entered.
@@ -87,7 +88,10 @@ def check_selu(stack: keras.Model | Iterable[keras.layers.Layer]) -> list[str]:
         if isinstance(layer, _DROPPING) and layer.rate > 0 and selu_below:
             kind = type(layer).__name__
             said.append(f"{layer.name}: {kind} shifts mean and variance above SELU; use keras.layers.AlphaDropout.")
-        selu_below = selu_below or is_selu(layer)
+        if is_selu(layer):
+            selu_below = True
+        elif not feeds and (_kernel_of(layer) is not None or hasattr(layer, "activation")):
+            selu_below = False
     return said
 
 

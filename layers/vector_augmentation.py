@@ -1,7 +1,9 @@
 """Augmentation of vectors: noise, and features left out, each in the feature's own units."""
 
 import math
+import reprlib
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import keras
@@ -55,6 +57,10 @@ class FeatureNoise(keras.layers.Layer):
         self.spread = _by_feature("FeatureNoise", "spread", spread)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def build(self, input_shape: Any) -> None:
+        """Checks that there is a number for each feature."""
+        _check_width("FeatureNoise", "spread", self.spread, input_shape)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Adds the noise."""
@@ -121,6 +127,10 @@ class FeatureDropout(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
+    def build(self, input_shape: Any) -> None:
+        """Checks that there is a number for each feature."""
+        _check_width("FeatureDropout", "fill", self.fill, input_shape)
+
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Leaves features out."""
         ops: Any = keras.ops
@@ -142,17 +152,29 @@ class FeatureDropout(keras.layers.Layer):
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _by_feature(layer: str, name: str, values: Any) -> tuple[float, ...] | None:
     if values is None:
         return None
-    found = np.asarray(values, "float64")
-    if found.ndim != 1 or not np.isfinite(found).all():
-        what = f"{layer} cannot use its `{name}`."
-        raise RecipeError(what, expected="one finite number for each feature", received=str(np.shape(values)))
+    what = f"{layer} cannot use its `{name}`."
+    expected = "one finite number for each feature"
+    try:
+        found = np.asarray(values, "float64")
+    except (TypeError, ValueError):
+        raise RecipeError(what, expected=expected, received=reprlib.repr(values)) from None
+    if found.ndim != 1:
+        raise RecipeError(what, expected=expected, received=f"shape {found.shape}")
+    if (wrong := np.flatnonzero(~np.isfinite(found))).size:
+        raise RecipeError(what, expected=expected, received=f"{found[wrong[0]]} for feature {wrong[0]}")
     return tuple(float(v) for v in found)
+
+
+def _check_width(layer: str, name: str, values: tuple[float, ...] | None, input_shape: Any) -> None:
+    if values is not None and len(values) not in (1, input_shape[-1]):
+        what = f"{layer}'s `{name}` does not fit its input."
+        raise RecipeError(what, expected=f"{input_shape[-1]} features", received=str(len(values)))
 
 
 def _listed(values: tuple[float, ...] | None) -> list[float] | None:

@@ -237,6 +237,13 @@ class TestRReLU:
         z = np.array([[-48.0, 3.0]])
         np.testing.assert_allclose(values(RReLU(), z), [[-11, 3]], rtol=1e-6)
 
+    @pytest.mark.parametrize("end", ["0.1", None, True, float("nan")])
+    def test_refuses_ends_that_are_no_numbers(self, end: Any):
+        with pytest.raises(CardError, match=r"cannot be used\. Expected finite numbers, lower <= upper; received "):
+            RReLU(end, 0.5)
+        with pytest.raises(CardError):
+            RReLU(0.1, end)
+
     def test_refuses_a_range_that_is_none(self):
         with pytest.raises(CardError) as caught:
             RReLU(0.5, 0.1)

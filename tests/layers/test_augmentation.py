@@ -1,6 +1,8 @@
 """Presets and lists of random layers, for images and for vectors."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -177,9 +179,39 @@ def test_saved_layers_draw_the_same(made, tmp_path):
     np.testing.assert_array_equal(loaded(x, training=True), model(x, training=True))
 
 
-def test_wrong_moments_are_refused():
-    with pytest.raises(RecipeError, match=r"`spread`\. Expected one finite number for each feature; received \(1, 2\)"):
-        FeatureNoise(0.1, spread=[[1.0, 2.0]])  # pyright: ignore[reportArgumentType]
+@pytest.mark.parametrize(
+    ("values", "received"),
+    [
+        ([[1.0, 2.0]], "shape (1, 2)"),
+        (3.0, "shape ()"),
+        ([1.0, np.nan, 2.0], "nan for feature 1"),
+        ([1.0, 2.0, -np.inf], "-inf for feature 2"),
+        (["wide", 1.0], "['wide', 1.0]"),
+        ([[1.0], [1.0, 2.0]], "[[1.0], [1.0, 2.0]]"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(("layer", "name"), [(FeatureNoise, "spread"), (FeatureDropout, "fill")])
+def test_wrong_moments_are_refused(layer: Any, name: str, values: Any, received: str):
+    with pytest.raises(RecipeError) as caught:
+        layer(0.1, values)
+    wanted = (
+        f"{layer.__name__} cannot use its `{name}`. Expected one finite number for each feature; received {received}."
+    )
+    assert str(caught.value) == wanted
+
+
+@pytest.mark.parametrize(("layer", "name"), [(FeatureNoise, "spread"), (FeatureDropout, "fill")])
+def test_moments_of_other_features_are_refused(layer: Any, name: str):
+    with pytest.raises(RecipeError, match=rf"`{name}` does not fit its input\. Expected 3 features; received 2\."):
+        layer(0.1, [1.0, 2.0])(keras.Input((3,)))
+
+
+@pytest.mark.parametrize("layer", [FeatureNoise, FeatureDropout])
+def test_numbers_of_numpy_are_numbers(layer: Any):
+    made = layer(np.float32(0.25), np.array([1, 2]))
+    again = layer.from_config(json.loads(json.dumps(made.get_config())))
+    assert again.get_config() == made.get_config()
 
 
 def columns_of(section: str) -> list[list[str]]:

@@ -30,6 +30,9 @@ def selu() -> layers.Activation:
         [layers.Dense(4, activation="relu"), layers.Dropout(0.5), layers.BatchNormalization(), layers.Dense(3)],
         [layers.Dropout(0.2), dense(), selu()],
         [layers.BatchNormalization(), dense(), selu()],
+        [dense(), selu(), layers.Dense(4, activation="relu"), layers.Dropout(0.5), layers.Dense(3)],
+        [dense(activation="selu"), layers.Dense(4), layers.ReLU(), layers.Dropout(0.5), layers.Dense(3)],
+        [dense(), selu(), layers.Dense(4), layers.Activation("relu"), layers.Flatten(), layers.Dropout(0.5)],
     ],
     ids=str,
 )
@@ -64,6 +67,21 @@ def test_a_stack_that_keeps_the_conditions_is_passed(stack):
         (
             [dense(activation="selu"), layers.SpatialDropout2D(0.2, name="drop")],
             "drop: SpatialDropout2D shifts mean and variance above SELU; use keras.layers.AlphaDropout.",
+        ),
+        (
+            [
+                dense(),
+                selu(),
+                layers.MaxPooling1D(),
+                layers.Flatten(),
+                layers.Dropout(0.2, name="drop"),
+                layers.Dense(3),
+            ],
+            "drop: Dropout shifts mean and variance above SELU; use keras.layers.AlphaDropout.",
+        ),
+        (
+            [dense(), selu(), dense(name="high"), layers.Dropout(0.2, name="drop"), selu()],
+            "drop: Dropout shifts mean and variance above SELU; use keras.layers.AlphaDropout.",
         ),
     ],
 )

@@ -77,3 +77,8 @@ def test_rates_that_leave_nothing_are_refused():
         linear_rates(3, last=-0.1)
     with pytest.raises(RecipeError, match=r"at least one residual block\. Expected a depth of 1 or more; received 0\."):
         linear_rates(0)
+
+
+def test_a_number_of_numpy_is_a_number():
+    made = StochasticDepth(np.float32(0.25))
+    assert made.get_config()["rate"] == 0.25 and type(made.rate) is float
