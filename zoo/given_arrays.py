@@ -30,9 +30,11 @@ def as_arrays(given: Any, what: str) -> Any:
     if isinstance(given, Mapping):
         return {key: None if value is None else as_arrays(value, what) for key, value in given.items()}
     if isinstance(given, (list, tuple)) and any(_holds_arrays(value) for value in given):
-        return type(given)(None if value is None else as_arrays(value, what) for value in given)
+        made = [None if value is None else as_arrays(value, what) for value in given]
+        return made if isinstance(given, list) else tuple(made)
+    plain: Any = given
     try:
-        array = np.asarray(given)
+        array = np.asarray(plain)
     except (ValueError, TypeError) as reason:
         raise _none(what, f"{type(given).__name__} whose parts differ in length") from reason
     if not array.ndim or (array.dtype == object and not _texts(array)):
@@ -42,7 +44,7 @@ def as_arrays(given: Any, what: str) -> Any:
 
 def _holds_arrays(value: Any) -> bool:
     inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return (hasattr(value, "__array__") and bool(np.ndim(value))) or any(map(_holds_arrays, inside))
+    return (hasattr(value, "__array__") and len(getattr(value, "shape", ())) > 0) or any(map(_holds_arrays, inside))
 
 
 def _none(what: str, received: str) -> DataError:

@@ -165,8 +165,8 @@ def _spoilt(graph: keras.Model) -> tuple[str, ...]:
 
 
 def _check_numbers(learning_rate: Any, sample: Any, seed: Any) -> None:
-    rate = isinstance(learning_rate, Real) and not isinstance(learning_rate, bool)
-    if not (rate and learning_rate > 0 and math.isfinite(learning_rate)):
+    number = isinstance(learning_rate, Real) and not isinstance(learning_rate, bool)
+    if not (number and 0 < float(learning_rate) < math.inf):
         what = "The learning rate of the step cannot be used."
         raise RecipeError(what, expected="a number above 0, such as 0.01", received=repr(learning_rate))
     if not isinstance(sample, Integral) or isinstance(sample, bool) or sample < 2:

@@ -1,6 +1,6 @@
 """The copies of a network that an inspection measures: as it is, and freshly initialized; both in float32."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -43,18 +43,12 @@ def measured_copy(model: keras.Model, x: Any) -> tuple[keras.Model, keras.Model]
 
 def _traced(model: keras.Model, x: Any) -> keras.Model:
     """A subclassed model on the examples, in one argument or in several."""
-    for given in _arguments(x):
-        try:
-            return trace(model, *given)
-        except SurgeryError as reason:
-            said = reason
-    raise said
-
-
-def _arguments(x: Any) -> Iterator[tuple[Any, ...]]:
     if isinstance(x, (list, tuple)) and len(x) > 1:
-        yield tuple(x)
-    yield (x,)
+        try:
+            return trace(model, *x)
+        except SurgeryError:
+            pass  # its call takes them in one argument; if it does not, it is said below
+    return trace(model, x)
 
 
 def _is_one_layer(model: keras.Model) -> bool:

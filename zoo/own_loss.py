@@ -68,14 +68,14 @@ class OwnPart:
             DataError: if it cannot be computed, or gives no number because of a target that is none.
         """
         try:
-            value = self.weight * keras.ops.mean(self.loss(truth, output))
+            value = keras.ops.multiply(keras.ops.mean(self.loss(truth, output)), self.weight)
         except Exception as reason:  # whatever a user's own code raises
             what = f"{self.text} cannot be computed: {said_by(reason)}"
             received = f"targets of shape {truth.shape} and type {truth.dtype}, outputs of shape {tuple(output.shape)}"
             fix = "Give targets as the loss takes them, or another loss."
             raise DataError(what, received=received, fix=fix) from reason
         name = f"{self.text[0].lower()}{self.text[1:]}"
-        numbers = lambda values: bool(np.isfinite(keras.ops.convert_to_numpy(values)).all())  # noqa: E731
+        numbers = lambda values: bool(np.isfinite(np.asarray(values, "float64")).all())  # noqa: E731
         if truth.dtype.kind == "f" and not numbers(truth) and numbers(output) and not numbers(value):
             what = f"The targets hold NaN or infinity, and {name} gives no number for them."
             raise DataError(what, fix="Leave those examples out, or mask them in the loss.")
