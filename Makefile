@@ -39,11 +39,14 @@ $(JAX)/.installed: pyproject.toml
 	@$(JAX)/bin/python $(PIP) install --group jax
 	@touch $@
 
+# What wraps or changes a user's network promises to run on any backend too.
+ON_JAX := tests/layers/test_contract.py tests/layers/test_contract_of_weights.py tests/layers/test_initializers.py \
+	tests/test_unit_variance.py tests/test_starting_point.py tests/test_norm_limits.py tests/test_weight_averaging.py
 CONTRACT := build/contract
 test-jax: $(BIN)/.installed $(JAX)/.installed  ## the building blocks on JAX, beside what they give on TensorFlow
 	@rm -rf $(CONTRACT)
 	@KERAS_BACKEND=tensorflow TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m tests.layers.contract $(CONTRACT)
-	@KERAS_BACKEND=jax ZOO_CONTRACT=$(CONTRACT) $(JAX)/bin/python -m pytest -q -n 2 tests/layers/test_contract.py tests/layers/test_contract_of_weights.py
+	@KERAS_BACKEND=jax ZOO_CONTRACT=$(CONTRACT) $(JAX)/bin/python -m pytest -q -n 2 $(ON_JAX)
 
 # Neither the type checker nor any other reader of paths can follow the editable install (it goes through an import
 # hook), so it is given the package as it is installed: a folder of links with layers/ and models/ in their place.
