@@ -41,7 +41,8 @@ $(JAX)/.installed: pyproject.toml
 
 # What wraps or changes a user's network promises to run on any backend too.
 ON_JAX := tests/layers/test_contract.py tests/layers/test_contract_of_weights.py tests/layers/test_initializers.py \
-	tests/test_unit_variance.py tests/test_starting_point.py tests/test_norm_limits.py tests/test_weight_averaging.py
+	tests/layers/test_default_initializers.py tests/test_unit_variance.py tests/test_starting_point.py \
+	tests/test_norm_limits.py tests/test_weight_averaging.py
 CONTRACT := build/contract
 test-jax: $(BIN)/.installed $(JAX)/.installed  ## the building blocks on JAX, beside what they give on TensorFlow
 	@rm -rf $(CONTRACT)

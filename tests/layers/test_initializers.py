@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-import zoo
-from zoo.errors import CardError, RecipeError
-from zoo.layers import activation, chapter_table, for_activation
-from zoo.layers.initializers import SCALES, default_for
-from zoo.models import dnn
+from zoo.errors import RecipeError
+from zoo.layers import chapter_table, for_activation
+from zoo.layers.initializers import SCALES
+
+from .contract import INITIALIZERS
 
 #: A million draws, with fan-in and fan-out far apart, so that one cannot be taken for the other.
 N, M = 400, 2500
@@ -114,6 +114,51 @@ def test_convolutions_count_their_window():
     assert found.std() == pytest.approx((2 / (9 * 50)) ** 0.5, rel=0.005)
 
 
+layers = keras.layers
+
+#: Layers with an initializer, what they take, and the fan-in that Keras counts: window times inputs, by hand.
+KERNELS = {
+    "Dense": (lambda k: layers.Dense(300, kernel_initializer=k), (400,), 400),
+    "Conv1D": (lambda k: layers.Conv1D(200, 5, kernel_initializer=k), (9, 60), 5 * 60),
+    "Conv2D": (lambda k: layers.Conv2D(300, 3, kernel_initializer=k), (9, 9, 40), 9 * 40),
+    "Conv2D, groups": (lambda k: layers.Conv2D(400, 3, groups=4, kernel_initializer=k), (9, 9, 40), 9 * 10),
+    "EinsumDense": (lambda k: layers.EinsumDense("ab,bc->ac", 300, kernel_initializer=k), (400,), 400),
+    # The channels are counted too, though each unit sees its own alone.
+    "DepthwiseConv2D": (
+        lambda k: layers.DepthwiseConv2D(5, depth_multiplier=4, depthwise_initializer=k),
+        (9, 9, 300),
+        25 * 300,
+    ),
+    # The outputs are taken for the inputs.
+    "Conv2DTranspose": (lambda k: layers.Conv2DTranspose(30, 3, kernel_initializer=k), (9, 9, 200), 9 * 30),
+}
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_each_kind_of_kernel_has_the_spread_and_the_bounds_of_its_fan_in(name, kind):
+    (make, deviation, largest), (layer, shape, fan) = INITIALIZERS[name], KERNELS[kind]
+    made = layer(make(seed=3))
+    made.build((None, *shape))
+    kernel = np.asarray(keras.ops.convert_to_numpy(made.kernel), "float64") * fan**0.5
+    assert kernel.size >= 30_000
+    assert kernel.std() == pytest.approx(deviation, rel=0.02)
+    assert abs(kernel.mean()) < 5 * deviation / kernel.size**0.5
+    assert 0.99 * largest < np.abs(kernel).max() <= largest * (1 + 1e-4)
+
+
+def test_the_axes_that_the_page_gives_mend_what_keras_miscounts():
+    scaling = keras.initializers.VarianceScaling
+    each = scaling(2.0, input_axes=[0, 1], output_axes=[0, 1, 3], seed=1)
+    back = scaling(2.0, input_axes=[0, 1, 3], output_axes=[0, 1, 2], seed=1)
+    for name, initializer, fan in (("DepthwiseConv2D", each, 25), ("Conv2DTranspose", back, 9 * 200)):
+        layer, shape, _ = KERNELS[name]
+        made = layer(initializer)
+        made.build((None, *shape))
+        kernel = np.asarray(keras.ops.convert_to_numpy(made.kernel), "float64")
+        assert kernel.std() == pytest.approx((2 / fan) ** 0.5, rel=0.02)
+
+
 Z = np.linspace(-12, 12, 200_001)
 DENSITY = np.exp(-(Z**2) / 2) / np.exp(-(Z**2) / 2).sum()
 
@@ -171,10 +216,10 @@ def test_smooth_rectifiers_are_near_a_scale_that_holds_signals_with_random_biase
     assert low - scale * mean_square(name, low) == pytest.approx(biases, abs=0.006)  # what biases have to add
 
 
-def by_depth(name: str, layers: int) -> list[float]:
+def by_depth(name: str, depth: int) -> list[float]:
     """The mean square of the weighted sums in each layer, in the limit of wide ones, with biases of 0."""
     found = [1.0]
-    while len(found) < layers:
+    while len(found) < depth:
         found.append(SCALES[name] * mean_square(name, found[-1]))
     return found
 
@@ -214,90 +259,6 @@ def test_another_slope_can_be_given():
     assert for_activation("prelu", slope=0).scale == 2
     with pytest.raises(RecipeError, match=r"The slope of 'elu' cannot be chosen\. Received slope=0\.1\. Use"):
         for_activation("elu", slope=0.1)
-
-
-SPECS = {
-    "leaky_relu": ({"name": "leaky_relu", "negative_slope": 0.3}, 2 / 1.09),
-    "very_leaky_relu": ({"name": "very_leaky_relu", "negative_slope": 0.5}, 2 / 1.25),
-    "relu": ({"name": "relu", "negative_slope": 1.0}, 1.0),
-    "relu, a ceiling": ({"name": "relu", "max_value": 6.0}, 2.0),
-    "prelu": ({"name": "prelu", "initial": 0.5, "shared": "all"}, 2 / 1.25),
-    "rrelu": ({"name": "rrelu", "lower": 0.1, "upper": 0.9}, 2 / (1 + 0.91 / 3)),
-    "rrelu, one end": ({"name": "rrelu", "upper": 0.5}, 2 / (1 + (1 / 64 + 1 / 16 + 1 / 4) / 3)),
-    "elu": ({"name": "elu", "alpha": 3.0}, 2.0),
-    "no arguments": ({"name": "tanh"}, 1.0),
-}
-
-
-@pytest.mark.parametrize(("spec", "scale"), SPECS.values(), ids=SPECS)
-def test_an_activations_own_arguments_count(spec, scale):
-    assert for_activation(spec).scale == pytest.approx(scale)
-
-
-@pytest.mark.parametrize("name", ["leaky_relu", "prelu", "rrelu"])
-def test_an_activation_with_a_slope_gets_back_the_variance_that_it_loses(name):
-    """The layer itself, in training, where RReLU draws."""
-    spec = SPECS[name][0]
-    layer = activation(spec, rank=2, seed=1)
-    z = np.random.default_rng(2).normal(size=(1000, 500)).astype("float32")
-    square = np.square(np.asarray(layer(z, training=True) if name == "rrelu" else layer(z))).mean()
-    assert for_activation(spec).scale * square == pytest.approx(1, rel=0.01)
-
-
-@pytest.mark.parametrize("name", ["elu", "celu"])
-@pytest.mark.parametrize("alpha", [0.5, 1.0, 4.0])
-def test_with_hes_scale_elu_grows_by_no_more_than_the_square_of_alpha(name, alpha):
-    for root in (0.1, 1.0, 3.0, 30.0):
-        f = np.asarray(getattr(keras.activations, name)(keras.ops.convert_to_tensor(root * Z), alpha=alpha))
-        assert 2 * (DENSITY * f**2).sum() <= root**2 + alpha**2 + 1e-9
-
-
-@pytest.mark.parametrize(
-    ("spec", "received"),
-    [
-        ({"name": "leaky_relu", "negative_slope": "0.3"}, "negative_slope='0.3'"),
-        ({"name": "prelu", "initial": np.nan}, "initial=nan"),
-        ({"name": "rrelu", "lower": None}, "lower=None"),
-    ],
-)
-def test_a_slope_that_is_no_number_is_refused(spec, received):
-    wanted = f"The slope of '{spec['name']}' cannot be used. Expected a finite number; received {received}."
-    with pytest.raises(RecipeError, match=re.escape(wanted)):
-        for_activation(spec)
-    with pytest.raises(CardError, match=re.escape(wanted)):
-        dnn.build((4,), 2, activation=spec)
-
-
-DEFAULTS = {
-    **dict.fromkeys(("relu", "elu", "celu", "gelu", "silu", "mish", "softplus"), "he_normal"),
-    "selu": "lecun_normal",
-    **dict.fromkeys(("tanh", "logistic", "exponential"), "glorot_uniform"),
-}
-
-
-@pytest.mark.parametrize("name", DEFAULTS)
-def test_by_default_kernels_start_from_kerass_own(name):
-    own = keras.initializers.get({"class_name": DEFAULTS[name], "config": {"seed": 7}})
-    found = default_for({"name": name}, seed=7)
-    assert type(found) is type(own) and np.array_equal(drawn(found, (30, 20)), drawn(own, (30, 20)))
-
-
-@pytest.mark.parametrize("spec", ["leaky_relu", "very_leaky_relu", "prelu", "rrelu", SPECS["rrelu"][0]], ids=str)
-def test_by_default_slopes_count(spec):
-    assert np.array_equal(drawn(default_for(spec, seed=7)), drawn(for_activation(spec, seed=7)))
-
-
-@pytest.mark.parametrize(
-    ("spec", "variance"),
-    [(SPECS["rrelu"][0], SPECS["rrelu"][1] / 400), ("tanh", 2 / 700), ("elu", 2 / 400), ("selu", 1 / 400)],
-    ids=str,
-)
-def test_networks_and_new_tops_start_alike(spec, variance):
-    base = keras.Sequential([keras.Input((400,)), keras.layers.Identity(name="features"), keras.layers.Dense(2)])
-    fresh = zoo.replace_top(base, cut="features", classes=3, hidden=[300], activation=spec).get_layer("top_dense1")
-    built = dnn.build((400,), 3, widths=[300], activation=spec).get_layer("hidden1_dense")
-    assert np.var(np.asarray(built.kernel)) == pytest.approx(variance, rel=0.02)
-    assert np.var(np.asarray(fresh.kernel)) == pytest.approx(variance, rel=0.02)
 
 
 def test_what_theory_does_not_know_is_refused():
