@@ -51,7 +51,7 @@ def with_top(
     top = free_name(TOP, {layer.name.split("_")[0] for layer in base.layers}, "")
     x = _pooled(base.outputs[0], f"{top}_pool")
     for i, width in enumerate(hidden, 1):
-        initializer = default_for(activation, seed=derive(seed, "top", i))
+        initializer: Any = default_for(activation, seed=derive(seed, "top", i))  # Keras annotates a name, and takes any
         x = keras.layers.Dense(width, kernel_initializer=initializer, name=f"{top}_dense{i}")(x)
         slopes = derive(seed, "top slopes", i)
         x = activation_layer(activation, rank=2, seed=slopes, name=f"{top}_activation{i}")(x)
@@ -59,9 +59,9 @@ def with_top(
             x = dropout_after(activation, dropout, seed=derive(seed, "top dropout", i), name=f"{top}_dropout{i}")(x)
     if dropout and not hidden:
         x = keras.layers.Dropout(dropout, seed=derive(seed, "top dropout", 0), name=f"{top}_dropout")(x)
-    initializer = keras.initializers.GlorotUniform(derive(seed, "top", 0))
+    glorot: Any = keras.initializers.GlorotUniform(derive(seed, "top", 0))
     name = f"{top}_output"
-    return keras.layers.Dense(classes, activation=output, kernel_initializer=initializer, dtype="float32", name=name)(x)
+    return keras.layers.Dense(classes, activation=output, kernel_initializer=glorot, dtype="float32", name=name)(x)
 
 
 def _pooled(x: Any, name: str) -> Any:
