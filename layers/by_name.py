@@ -48,7 +48,7 @@ def check_names(made: type, arguments: Iterable[str], what: str) -> None:
     Raises:
         RecipeError: with the first name.
     """
-    given, known = set(arguments), inspect.signature(made.__init__).parameters
+    given, known = list(arguments), inspect.signature(made.__init__).parameters
     for argument in given:
         if argument not in parameters(made):
             unknown = f"{what} has no argument '{argument}'."

@@ -61,6 +61,13 @@ def test_what_keras_has_not_is_refused(name: Any, arguments: dict, message: str)
         optimizer(name, **arguments)
 
 
+def test_of_several_unknown_arguments_the_first_is_named():
+    """In a set their order would be another in each process."""
+    unknown = dict.fromkeys([f"unknown{i}" for i in range(40)], 1)
+    with pytest.raises(RecipeError, match="has no argument 'unknown0'"):
+        optimizer("sgd", **unknown)
+
+
 def test_multipliers_of_one_change_nothing():
     plain = optimizer("adam")
     assert by_variable(plain, [1.0, 1.0]) is plain
