@@ -99,7 +99,11 @@ def sampled(made: Schedule, steps: int | None = None) -> dict[int, float]:
     """
     length = steps or _length(made)
     places = {0, min(1, length - 1), *(length * part // 8 for part in range(1, 8)), length - 1}
-    return {step: float(made(step)) for step in sorted(places)}
+    iterations, found = keras.Variable(0, dtype="int", trainable=False), {}  # what an optimizer calls it with
+    for step in sorted(places):
+        iterations.assign(step)
+        found[step] = float(made(iterations))
+    return found
 
 
 def check_rates(made: Schedule, steps: int | None, what: str) -> None:

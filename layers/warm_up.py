@@ -50,10 +50,11 @@ class WarmUp(Schedule):
 
     def __call__(self, step: Any) -> Any:
         """The rate of a step, counted from 0."""
+        step = ops.convert_to_tensor(step)
         passed = ops.cast(step, "float32")
         share = passed / float(self.steps)
-        rising = float(self.start) * (1.0 - share) + ops.cast(self._followed(0), "float32") * share
-        followed = ops.cast(self._followed(ops.maximum(step - self.steps, 0)), "float32")
+        rising = float(self.start) * (1.0 - share) + ops.cast(self._followed(ops.zeros_like(step)), "float32") * share
+        followed = ops.cast(self._followed(ops.maximum(ops.subtract(step, self.steps), 0)), "float32")
         return ops.where(passed < self.steps, rising, followed)
 
     def get_config(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from zoo.layers import (
 )
 from zoo.layers.schedules import SHORT, schedules
 
+ops: Any = keras.ops
 Table = dict[int, float]
 RESTARTS = {"name": "cosine_restarts", "initial_learning_rate": 0.1}
 CYCLE = {"name": "one_cycle", "max_learning_rate": 1.0, "pct_start": 0.25}
@@ -378,6 +379,39 @@ def test_a_whole_number_is_a_rate_and_so_is_what_can_be_called():
     assert float(optimizer("sgd", learning_rate=np.float32(0.5)).learning_rate) == 0.5
     assert float(optimizer("sgd", learning_rate=0.0).learning_rate) == 0.0, "to measure without learning"
     assert optimizer("sgd", learning_rate=lambda: 0.25).learning_rate == 0.25
+
+
+class Noam(keras.optimizers.schedules.LearningRateSchedule):
+    """A user's own, which is only defined for the step that an optimizer hands it."""
+
+    def __call__(self, step: Any) -> Any:
+        return 0.1 * ops.minimum(step**-0.5, step * 0.01)
+
+
+class Falling(keras.optimizers.schedules.LearningRateSchedule):
+    """A user's own, which reads the type of its step."""
+
+    def __call__(self, step: Any) -> Any:
+        assert keras.backend.is_int_dtype(step.dtype)
+        return 0.1 / (ops.cast(step, "float32") + 1.0)
+
+
+@pytest.mark.parametrize("own", [Noam(), Falling(), WarmUp(Falling(), 3)], ids=["Noam", "Falling", "after a warm-up"])
+def test_a_users_own_schedule_is_handed_the_step_as_training_hands_it(own: Any):
+    net = dense_net()
+    net.compile(optimizer("sgd", learning_rate=own, steps=4), "categorical_crossentropy")
+    x, labels = clusters(32)
+    net.fit(x, one_hot(labels, 3), batch_size=8, verbose=0)
+    assert int(net.optimizer.iterations) == 4
+
+
+def test_a_users_own_schedule_that_gives_no_rate_is_refused():
+    class Below(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> Any:
+            return ops.cast(2 - step, "float32")
+
+    with pytest.raises(RecipeError, match="The schedule Below gives no learning rate.* received -1 at step 3"):
+        optimizer("sgd", learning_rate=Below(), steps=4)
 
 
 def test_a_compiled_network_goes_on_from_its_file_where_it_was(tmp_path: Path):
