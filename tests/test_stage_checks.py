@@ -81,6 +81,19 @@ def test_performance_scheduling_comes_before_early_stopping_or_is_refused():
     check_stages(recipe(stage(early_stopping={**STOPPING, "monitor": "loss"}, reduce_on_plateau=late)), 21, [])
 
 
+@pytest.mark.parametrize(("slower", "stop", "refused"), [(0.05, 0.0, False), (0.05, 0.05, True), (0.0, 0.05, True)])
+def test_what_is_harder_to_please_may_be_as_patient(slower: float, stop: float, refused: bool):
+    """A loss that falls a little each epoch stands still for performance scheduling, and not for early stopping."""
+    how = stage(
+        early_stopping={**STOPPING, "min_delta": stop},
+        reduce_on_plateau={**PLATEAU, "patience": 3, "min_delta": slower},
+    )
+    if refused:
+        assert "the rate would never fall" in message(how)
+    else:
+        check_stages(recipe(how), 21, [])
+
+
 def test_a_momentum_that_the_optimizer_has_not_names_those_that_have_it():
     adam = stage("fine-tune", optimizer={"name": "adam", "momentum": 0.9})
     assert message(adam) == (

@@ -89,6 +89,8 @@ def _check_patience(stage: StagePart) -> None:
     slower, stop = stage.reduce_on_plateau, stage.early_stopping
     if slower is None or stop is None or slower["monitor"] != stop["monitor"] or slower["patience"] < stop["patience"]:
         return
+    if slower["min_delta"] > stop["min_delta"]:  # it may stand still for one and still improve for the other
+        return
     what = f"In the stage '{stage.name}' the rate would never fall: early stopping ends it first."
     received = f"patience = {slower['patience']} for reduce_on_plateau, {stop['patience']} for early_stopping"
     fix = "Raise --patience, or lower the patience of reduce_on_plateau."
