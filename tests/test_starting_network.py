@@ -108,6 +108,8 @@ def test_the_rate_of_another_optimizer_is_its_own_and_is_said():
     assert "stage fine-tune: 30 epochs, sgd at 0.01, its default in Keras" in lines(optimizer="sgd")
     assert "stage fine-tune: 30 epochs, sgd at 0.5\n" in lines(optimizer="sgd", learning_rate=0.5)
     assert "stage fine-tune: 30 epochs, adam at 0.0003\n" in lines(optimizer="adam")
+    cycling = "sgd at 0.01, its default in Keras, momentum the schedule one_cycle_momentum\n"
+    assert cycling in lines(optimizer={"name": "sgd", "momentum": {"name": "one_cycle_momentum"}})
 
 
 def test_options_that_change_nothing_are_noted():

@@ -8,12 +8,12 @@ import keras
 from .boundary import augmenting
 from .data import Split
 from .enforcement import silenced
-from .layers import optimizer
 from .momentum_cycle import argument_of
 from .origins import Origins
 from .plan import Plan
 from .recipe import DataPart
 from .recipe_stage import StagePart, averages
+from .unscheduled import unscheduled
 
 #: Below this multiple of the rate a block is as good as frozen.
 _IDLE = 1e-3
@@ -82,8 +82,7 @@ def _rate(stage: StagePart) -> str:
     """A stage's learning rate, for the user: also the one that its optimizer has by default; and its momentum."""
     rate, argument = stage.optimizer.get("learning_rate"), argument_of(stage.optimizer)
     if rate is None:
-        spec = dict(stage.optimizer)
-        shown = f"{float(optimizer(spec.pop('name'), **spec).learning_rate):g}, its default in Keras"
+        shown = f"{float(unscheduled(stage.optimizer).learning_rate):g}, its default in Keras"
     else:
         shown = _value(rate)
     momentum = stage.optimizer.get(argument) if argument else None

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 
 from .errors import ZooError
-from .layers.optimizers import optimizer
 from .plan import Plan
 from .run import Run
 from .stages import planned
+from .unscheduled import unscheduled
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def trained_as(run: Run, network: keras.Model) -> TrainedAs:
         (0.1, 'SGD', False)
     """
     spec = run.recipe.stages[-1].optimizer
-    made, rate, plan, note = _without_schedules(spec), spec.get("learning_rate"), None, ""
+    made, rate, plan, note = unscheduled(spec), spec.get("learning_rate"), None, ""
     try:
         plan = planned(run.recipe, network, run.card)[1][-1]
     except ZooError as reason:
@@ -54,11 +54,3 @@ def trained_as(run: Run, network: keras.Model) -> TrainedAs:
     if rate is None:
         rate = made.learning_rate
     return TrainedAs(plan, made, None if isinstance(rate, Mapping) else float(rate), note)
-
-
-def _without_schedules(spec: Mapping[str, Any]) -> keras.optimizers.Optimizer:
-    """The optimizer of a stage; schedules, which need to know how many steps it took, as numbers."""
-    plain = {key: value for key, value in spec.items() if not isinstance(value, Mapping)}
-    if isinstance(spec.get("momentum"), Mapping):
-        plain["momentum"] = 0.9  # any but none will do
-    return optimizer(plain.pop("name"), **plain)
