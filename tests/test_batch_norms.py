@@ -229,23 +229,22 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], object, dict[str, object], t
         "digits",
         {},
         DataError,
-        "These are not examples that the network 'convnet' takes. Expected 1 array, first axis the example; or a zoo "
-        "data set; received str. zoo.open_data reads names, files and folders.",
+        "These are not examples that the network 'convnet' takes. Expected arrays with an example a row, or a zoo data "
+        "set; received 'digits'. zoo.open_data reads names, files and folders.",
     ),
     "examples with labels": (
         small_convnet,
         (images(4), np.zeros(4)),
         {},
         DataError,
-        "These are not examples that the network 'convnet' takes. Expected 1 array, first axis the example; or a zoo "
-        "data set; received 2 values. zoo.open_data reads names, files and folders.",
+        "The network takes 1 array of examples. Expected one array; received 2.",
     ),
     "no examples": (
         small_convnet,
         images(0),
         {},
         DataError,
-        "The examples are empty. Expected 1 array, first axis the example; or a zoo data set; received 0.",
+        "The examples are empty. Expected arrays with an example a row, or a zoo data set; received 0.",
     ),
     "not finite": (
         small_convnet,
@@ -274,21 +273,39 @@ REFUSED: dict[str, tuple[Callable[[], keras.Model], object, dict[str, object], t
         images(4)[:, :4],
         {},
         DataError,
-        "The examples do not fit the network's inputs. Expected image (None, 8, 8, 1); received (4, 4, 8, 1).",
+        "The examples do not have the shape that the network takes. Expected (examples, 8, 8, 1); received "
+        "(4, 4, 8, 1).",
     ),
     "other channels": (
         small_convnet,
         np.repeat(images(4), 3, axis=-1),
         {},
         DataError,
-        "The examples do not fit the network's inputs. Expected image (None, 8, 8, 1); received (4, 8, 8, 3).",
+        "The examples do not have the shape that the network takes. Expected (examples, 8, 8, 1); received "
+        "(4, 8, 8, 3).",
     ),
     "another name": (
         joined,
         {"a": images(4, (4,)), "c": images(4, (3,))},
         {},
         DataError,
-        "The examples do not fit the network's inputs. Expected b (None, 3), a (None, 4); received a (4, 4), c (4, 3).",
+        "The examples by name have none for the input 'b'. Expected 'a', 'b'; received 'a', 'c'. Known: a, c.",
+    ),
+    "no name": (
+        joined,
+        [images(4, (4,)), images(4, (3,))],
+        {},
+        DataError,
+        "The network takes its inputs by name, and the examples have none. Expected a dictionary with 'a', 'b'; "
+        "received list.",
+    ),
+    "other lengths": (
+        joined,
+        {"a": images(4, (4,)), "b": images(3, (3,))},
+        {},
+        DataError,
+        "The arrays hold different numbers of examples. Expected arrays with an example a row, or a zoo data set; "
+        "received 3 and 4.",
     ),
     "no expression": (small_convnet, images(4), {"layers": 3}, SurgeryError, NO_EXPRESSION),
     "one in a wrapper": (
@@ -356,6 +373,31 @@ def test_one_inside_another_layer_is_refused_and_the_others_can_be_named():
     assert [m.layer for m in zoo.adapt_batch_norm(model, images(8, (5, 4)), layers="bn").layers] == ["bn"]
     with pytest.raises(SurgeryError, match=r"is called 'nb'\. Known: bn, steps/norm\."):
         zoo.freeze_batch_norm(model, layers="nb")
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_several_inputs_go_by_their_keys_or_by_the_layers_names():
+    """The two are in opposite orders here."""
+    small, large = images(16, (4,)) / 255, images(16, (4,), seed=1) + 1000.0
+    by_layer = {"alpha": large, "zeta": small}
+    for arrays in ({"u": small, "w": large}, by_layer, {**by_layer, "unused": large}):
+        zeta, alpha = keras.Input((4,), name="zeta"), keras.Input((4,), name="alpha")
+        both = [layers.BatchNormalization(name="bn_u")(zeta), layers.BatchNormalization(name="bn_w")(alpha)]
+        model = keras.Model({"u": zeta, "w": alpha}, layers.Concatenate()(both))
+        zoo.adapt_batch_norm(model, arrays)
+        for name, x in (("bn_u", small), ("bn_w", large)):
+            np.testing.assert_allclose(model.get_layer(name).moving_mean.numpy(), x.mean(axis=0), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_inputs_in_lists_inside_of_a_dictionary_keep_their_places():
+    one, two, three = (keras.Input((3,), name=name) for name in ("one", "two", "three"))
+    norms = [layers.BatchNormalization(name=f"bn_{t.name}")(t) for t in (one, two, three)]
+    model = keras.Model({"pair": [two, one], "single": three}, layers.Concatenate()(norms))
+    x = {name: images(8, (3,), seed=i) + 1000.0 * i for i, name in enumerate(("one", "two", "three"))}
+    zoo.adapt_batch_norm(model, {"single": x["three"], "pair": [x["two"], x["one"]]})
+    for name, array in x.items():
+        np.testing.assert_allclose(model.get_layer(f"bn_{name}").moving_mean.numpy(), array.mean(axis=0), rtol=1e-5)
 
 
 def test_a_data_set_that_does_not_fit_is_refused():

@@ -67,6 +67,8 @@ ROWS = (
     ("output_form", "measured_loss"),
     ("probing", "measured_copy", "inspection"),
     ("given_arrays", "inspection"),
+    ("given_arrays", "unit_variance"),
+    ("given_arrays", "batch_norms"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.

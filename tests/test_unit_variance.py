@@ -278,6 +278,14 @@ def test_inputs_of_different_lengths_are_told():
         zoo.lsuv(branching(), [pictures(64), vectors(63)])
 
 
+@pytest.mark.parametrize("tolerance", [np.float32(0.03), np.float64(0.03)])
+def test_a_tolerance_of_numpy_is_one(tolerance):
+    model = branching()
+    assert all(
+        abs(row.after - 1) < 0.03 for row in zoo.lsuv(model, [pictures(), vectors(64)], tolerance=tolerance).scaled
+    )
+
+
 @pytest.mark.parametrize("tolerance", [0, -0.1, 1, 2.0, np.nan, np.inf, True, "0.1", None])
 def test_a_tolerance_out_of_range_is_told(tolerance):
     model = branching()
@@ -348,9 +356,39 @@ def test_numbers_that_are_not_finite_are_told(bad):
         zoo.lsuv(model, vectors(), orthonormal=False)
 
 
+def by_name() -> keras.Model:
+    """Two inputs of one shape whose keys, and the layers' names, are in opposite orders."""
+    zeta, alpha = keras.Input((6,), name="zeta"), keras.Input((6,), name="alpha")
+    low = [layers.Dense(9, name="low_u")(zeta), layers.Dense(9, name="low_w")(alpha)]
+    return keras.Model({"u": zeta, "w": alpha}, layers.Dense(3, name="top")(layers.Concatenate()(low)))
+
+
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
+def test_several_inputs_go_by_their_keys_or_by_the_layers_names():
+    small, large = vectors(seed=1), 100 * vectors(seed=2)
+    by_layer = {"alpha": large, "zeta": small}
+    for given in ({"u": small, "w": large}, by_layer, {**by_layer, "unused": large}):
+        model = by_name()
+        kernels = {name: model.get_layer(name).get_weights()[0] for name in ("low_u", "low_w")}
+        rows = {row.layer: row for row in zoo.lsuv(model, given, orthonormal=False).scaled}
+        for name, x in (("low_u", small), ("low_w", large)):
+            assert rows[name].before == pytest.approx((x @ kernels[name]).var(), rel=1e-3)
+            assert by_hand(model.get_layer(name), x).var() == pytest.approx(1, abs=0.011)
+    with pytest.raises(DataError, match=r"none for the input 'w'\. Expected 'u', 'w'; received 'u', 'v'"):
+        zoo.lsuv(by_name(), {"u": small, "v": large})
+
+
+def test_a_list_of_numbers_is_a_batch():
+    found = [
+        zoo.lsuv(keras.Sequential([keras.Input((6,)), layers.Dense(4)]), x) for x in (vectors(), vectors().tolist())
+    ]
+    assert [row.after for row in found[0].scaled] == [row.after for row in found[1].scaled]
+
+
 def test_a_batch_that_does_not_fit_is_told():
     model = branching()
-    with pytest.raises(DataError, match=r"does not fit .* left \(None, 8, 8, 2\), right \(None, 6\); received"):
+    expected = r"shape that the input 'right' takes\. Expected \(examples, 6\); received \(64, 7\)"
+    with pytest.raises(DataError, match=expected):
         zoo.lsuv(model, [pictures(), vectors(64, 7)])
     with pytest.raises(DataError, match="The batch for LSUV is empty"):
         zoo.lsuv(model, [pictures(0), vectors(0)])

@@ -1,5 +1,6 @@
 """The batch normalizations of a network that is reused: held as they are, or fitted to new data."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from .data import Dataset
 from .editing import replace_layer
 from .errors import DataError, SurgeryError, close_matches
 from .flattening import flat, is_opaque
+from .given_arrays import as_arrays, by_input
 from .graph import operations
-from .input_fit import check_input_fit
 from .layers import FrozenBatchNorm
 from .normalizing import batch_norms_inside
 from .sources.path import input_form_of
@@ -95,8 +96,8 @@ def adapt_batch_norm(model: keras.Model, x: Any, *, layers: str = ".*", batch_si
 
     Args:
         model: A built Keras model; its precision may be mixed.
-        x: The examples as the model takes them: an array, a list or dictionary of arrays, first axis the example; or a
-            data set of :func:`zoo.open_data`.
+        x: The examples as the model takes them: an array, an example a row; for several inputs one for each, in their
+            order or in a dictionary by their names. Or a data set of :func:`zoo.open_data`.
         layers: A regular expression for the whole names of those to re-estimate.
         batch_size: The examples of a call; it changes the memory that is needed, not the result.
 
@@ -187,21 +188,18 @@ def _examples(graph: keras.Model, x: Any) -> tuple[engine.Read, int]:
         first: Any = graph.inputs[0]
         shape = list(first.shape[1:])
         form = input_form_of(graph.name, list(x.native_shape() or shape) if None in shape else shape, first.dtype)
-        check_input_fit(graph, x.batch(np.arange(min(1, len(x))), form))
+        by_input(x.batch(np.arange(min(1, len(x))), form), graph)
         return lambda indices: x.batch(indices, form), len(x)
-    arrays = keras.tree.flatten(x)
-    takes = f"{len(graph.inputs)} array{'s' * (len(graph.inputs) > 1)}, first axis the example; or a zoo data set"
-    if not all(hasattr(a, "shape") and len(a.shape) for a in arrays) or len(arrays) != len(graph.inputs):
+    expected = "arrays with an example a row, or a zoo data set"
+    if isinstance(x, (str, os.PathLike)):
         what = f"These are not examples that the network '{graph.name}' takes."
-        found = type(x).__name__ if not isinstance(x, (list, tuple, dict)) else f"{len(arrays)} values"
-        raise DataError(what, expected=takes, received=found, fix="zoo.open_data reads names, files and folders.")
-    counts = sorted({len(a) for a in arrays})
+        raise DataError(what, expected=expected, received=repr(x), fix="zoo.open_data reads names, files and folders.")
+    held = by_input(as_arrays(x, "examples"), graph)
+    counts = sorted({len(array) for array in keras.tree.flatten(held)})
     if len(counts) > 1 or counts[0] == 0:
         what = "The examples are empty." if counts[0] == 0 else "The arrays hold different numbers of examples."
-        raise DataError(what, expected=takes, received=" and ".join(map(str, counts)))
-    held: Any = keras.tree.map_structure(np.asarray, x)
-    check_input_fit(graph, held)
-    return lambda indices: keras.tree.map_structure(lambda a: a[indices], held), counts[0]
+        raise DataError(what, expected=expected, received=" and ".join(map(str, counts)))
+    return lambda indices: keras.tree.map_structure(lambda array: array[indices], held), counts[0]
 
 
 def _moved(norm: keras.layers.BatchNormalization, before: dict[int, np.ndarray]) -> Moved:

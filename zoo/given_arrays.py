@@ -67,8 +67,8 @@ def by_input(x: Any, graph: keras.Model) -> Any:
         DataError: if there is not one array for each input, of its shape and of a type that it takes.
     """
     struct, names = inputs_of(graph), [node_of(tensor).operation.name for tensor in graph.inputs]
-    paths = [tuple(path) for path, _ in keras.tree.flatten_with_path(struct)]
-    keys = [path[0] for path in paths] if isinstance(struct, Mapping) else names
+    paths = [path for path, _ in keras.tree.flatten_with_path(struct)]
+    keys = list(dict.fromkeys(path[0] for path in paths)) if isinstance(struct, Mapping) else names
     if isinstance(x, Mapping):
         x = _named(x, keys if any(key in x for key in keys) else names)
     elif isinstance(struct, Mapping) and len(keys) > 1 and list(struct) != sorted(struct):

@@ -10,6 +10,7 @@ import numpy as np
 from . import engine
 from .errors import DataError, RecipeError, SurgeryError
 from .flattening import flat
+from .given_arrays import as_arrays, by_input
 from .graph import calls, leaves, operations
 from .layer_pattern import layers_matching
 from .orthonormal import KINDS, draw
@@ -71,8 +72,9 @@ def lsuv(
     Args:
         model: A built Keras model; its kernels are changed in place, and overwritten where ``orthonormal``. On a
             network that has learned something, name the fresh layers alone.
-        x: The batch, as the model takes it: an array ``(examples, ...)``, or a list or dictionary of them. A few
-            hundred examples are enough, 2 the least; all of it is run at once.
+        x: The batch, as the model takes it: an array ``(examples, ...)``; for several inputs one for each, in their
+            order or in a dictionary by their names. A few hundred examples are enough, 2 the least; all of it is run
+            at once.
         orthonormal: Whether kernels are drawn anew first: orthonormal rows or columns, for each group of a grouped
             convolution and each channel of a depthwise one; if not, they are only scaled.
         tolerance: How far from 1 each variance may stay, above 0 and below 1.
@@ -103,11 +105,13 @@ def lsuv(
         [('hidden1_dense', 1.0), ('hidden2_dense', 1.0), ('top_output', 1.0)]
     """
     _check_tolerance(tolerance)
-    _check_batch(x)
     graph = flat(model)
+    batch = by_input(as_arrays(x, "examples"), graph)
+    _check_batch(keras.tree.flatten(batch))
     wanted, left = _choose(graph, layers)
     _check_statistics(graph, wanted)
-    inputs = _as_inputs(graph, x)
+    given = graph._standardize_inputs(keras.tree.map_structure(engine.as_input, batch))
+    inputs = {id(tensor): value for tensor, value in zip(graph.inputs, given, strict=True)}
     changed = [kernel for layer in wanted for kernel in kernels(layer)]
     held = [np.asarray(keras.ops.convert_to_numpy(kernel)) for kernel in changed]
     try:
@@ -129,10 +133,9 @@ def _check_tolerance(tolerance: Any) -> None:
         raise RecipeError(what, expected="a number above 0 and below 1", received=repr(tolerance), fix="0.01 is usual.")
 
 
-def _check_batch(x: Any) -> None:
+def _check_batch(arrays: Sequence[np.ndarray]) -> None:
     enough = "Give it a few hundred examples, in the form that the network takes."
-    arrays = [np.asarray(array) for array in keras.tree.flatten(x)]
-    if not arrays or any(array.ndim == 0 or not len(array) for array in arrays):
+    if not all(len(array) for array in arrays):
         what = "The batch for LSUV is empty."
         raise DataError(what, fix=enough)
     if len(counts := {len(array) for array in arrays}) > 1:
@@ -202,18 +205,3 @@ def _check_statistics(graph: keras.Model, wanted: Sequence[Any]) -> None:
                 what = f"The statistics of '{node.operation.name}' belong to the kernels that LSUV would change."
                 fix = "LSUV is for fresh networks. Name the fresh layers above it: lsuv(..., layers=PATTERN)."
                 raise SurgeryError(what, fix=fix)
-
-
-def _as_inputs(graph: keras.Model, x: Any) -> dict[int, Any]:
-    """The batch as the network's inputs, by the ``id`` of the symbolic ones."""
-    try:
-        given = graph._standardize_inputs(keras.tree.map_structure(engine.as_input, x))
-        for tensor, value in zip(graph.inputs, given, strict=True):
-            if any(n not in (None, m) for n, m in zip(tensor.shape[1:], value.shape[1:], strict=True)):
-                raise ValueError
-    except (ValueError, TypeError, KeyError):
-        what = "The batch does not fit the network's inputs."
-        expected = ", ".join(f"{tensor.name} {tuple(tensor.shape)}" for tensor in graph.inputs)
-        received = ", ".join(str(np.shape(array)) for array in keras.tree.flatten(x))
-        raise DataError(what, expected=expected, received=received) from None
-    return {id(tensor): value for tensor, value in zip(graph.inputs, given, strict=True)}
