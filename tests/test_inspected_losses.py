@@ -8,6 +8,7 @@ import pytest
 
 import zoo
 from zoo.errors import DataError, RecipeError
+from zoo.graph import node_of
 from zoo.output_form import form_of
 
 layers = keras.layers
@@ -95,6 +96,48 @@ def test_an_output_without_a_loss_has_none():
     assert zoo.inspect(model, x, [y, None]).rows == found.rows
     model.compile(loss={"b": LOSSES["b"], "a": None})
     assert measured(model, {"b": y, "a": z * np.nan}) == alone, "a target that no loss takes may be anything"
+
+
+@pytest.mark.parametrize("targets", ["list", "names"])
+def test_one_loss_for_all_is_that_of_the_outputs_that_have_targets(targets):
+    x, _, z = data()
+    model = two_tops()
+    alone = pytest.approx(by_kernel(model, lambda outputs: squares(outputs[1])), rel=1e-4)
+    y = [None, z] if targets == "list" else {"a": z}
+    assert measured(model, y, loss="mse") == alone
+    model.compile(loss="mse")
+    found = zoo.inspect(model, x, y)
+    assert {row.layer: row.figures.gradient for row in found.rows} == alone
+    assert found.loss == "the loss that it was compiled with of 'a' alone"
+    with pytest.raises(DataError, match=r"The output 'b' has a loss and no target."):
+        zoo.inspect(model, x, {"a": None, "b": None})
+
+
+def test_a_function_of_ones_own_gets_targets_and_outputs_of_one_rank_as_compile_gives_them():
+    _, y, z = data()
+    model = two_tops()
+    own = lambda truth, output: ops.mean(ops.square(truth - output))  # noqa: E731
+    expected = pytest.approx(by_kernel(model, lambda outputs: squares(outputs[1])), rel=1e-4)
+    assert measured(model, {"a": z}, loss={"a": own}) == expected
+    assert measured(model, {"a": z[:, None]}, loss={"a": own}) == expected
+    model.compile(loss={"b": None, "a": own})
+    assert measured(model, {"a": z, "b": y}) == expected
+
+
+class _Single(keras.losses.Loss):
+    """One number for a batch: Keras leaves it as it is, whatever the reduction."""
+
+    def call(self, y_true, y_pred):
+        return ops.mean(ops.square(y_true - y_pred[:, 0]))
+
+
+@pytest.mark.parametrize("kind", [keras.losses.MeanSquaredError, _Single])
+def test_a_sum_over_the_batch_does_not_grow_with_the_batch(kind):
+    model, x, z = two_tops(), data()[0], data()[2]
+    alone = pytest.approx(by_kernel(model, lambda outputs: squares(outputs[1])), rel=1e-4)
+    found = zoo.inspect(model, x, {"a": z}, loss={"a": kind(reduction="sum")})
+    assert {row.layer: row.figures.gradient for row in found.rows} == alone
+    assert found.loss == "the loss given of 'a' alone, its sum divided by the examples of a batch"
 
 
 @pytest.mark.parametrize("weights", [{"a": 0.5, "b": 10.0}, [10.0, 0.5]])
@@ -246,6 +289,16 @@ def test_logits_are_known_as_logits():
     ]
     assert {(form_of(top).name, form_of(top).unsure) for top in tops} == {("linear", "")}
     assert form_of(layers.TimeDistributed(layers.Dense(3, activation="softmax"))(inputs)).name == "softmax"
+
+
+def test_each_tensor_is_looked_at_once_however_many_ways_lead_to_it(monkeypatch):
+    x = keras.Input((6,))
+    for _ in range(20):
+        x = layers.Add()([x, layers.Multiply()([x, x])])
+    seen = []
+    monkeypatch.setattr("zoo.output_form.node_of", lambda tensor: (seen.append(id(tensor)), node_of(tensor))[1])
+    assert form_of(x).name == "linear"
+    assert len(seen) == len(set(seen)) == 41
 
 
 def test_the_gradients_behind_a_reshaped_softmax_are_those_of_the_softmax():

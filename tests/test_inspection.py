@@ -545,7 +545,7 @@ def test_the_table_is_narrow_and_ends_with_the_summary():
     keras.utils.set_random_seed(0)  # a column is as wide as its widest number
     inputs = keras.Input((8,))
     x = layers.Dense(6, activation="relu6", name="a_layer_whose_name_is_far_too_long_for_a_table")(inputs)
-    x = layers.LeakyReLU()(layers.Dense(6, name="low2")(x))
+    x = layers.LeakyReLU(name="bend")(layers.Dense(6, name="low2")(x))
     model = keras.Model(inputs, layers.Dense(3, activation="softmax", name="top")(x))
     x, y = vectors()
     lines = str(zoo.inspect(model, x, y)).splitlines()

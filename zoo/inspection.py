@@ -72,8 +72,9 @@ def inspect(
             :func:`zoo.open_data`.
         y: Their targets, likewise for several outputs; an output that is not named, or whose targets are ``None``, has
             no loss. Left out, or where they do not fit the outputs, random targets stand in, and a note says so.
-        loss: A Keras loss, its name or a function, or one for each output, in their order or by name; ``None`` among
-            them for an output without one. By default that which the model was compiled with, with its weights; for one
+        loss: A Keras loss, its name or a function, for all outputs that have targets; or one for each output, in their
+            order or by name, ``None`` among them for an output without one. A sum over a batch is divided by its
+            examples. By default that which the model was compiled with, with its weights; for one
             that was not, cross-entropy or squared error, by outputs and targets.
         learning_rate: The rate at which the step is judged: plain gradient descent.
         sample: How many of the examples to look at, chosen at random.

@@ -89,7 +89,9 @@ def measured_loss(
     if own is not None:
         parts = own_parts(own, targets, names)
         kept = tuple(None if part is None else target for part, target in zip(parts, targets, strict=True))
-        text = own.text + _of_some(parts, names)
+        summed = any(part is not None and part.summed for part in parts)
+        share = ", its sum divided by the examples of a batch" if summed else ""
+        text = f"{own.text}{_of_some(parts, names)}{share}"
         return MeasuredLoss(text, parts, kept, forms, seed)
     if len(targets) != count:
         return _stand_in(forms, f"there are {len(targets)} targets for {count} outputs", seed)

@@ -53,12 +53,23 @@ def form_of(tensor: Any) -> OutputForm:
         >>> form_of(keras.layers.Reshape((2, 3))(keras.layers.Dense(6, activation="sigmoid")(inputs))).name
         'sigmoid'
     """
+    return _form(tensor, {})
+
+
+def _form(tensor: Any, known: dict[int, OutputForm]) -> OutputForm:
+    """What a tensor is; each is looked at once, however many ways lead to it."""
+    if id(tensor) not in known:
+        known[id(tensor)] = _found(tensor, known)
+    return known[id(tensor)]
+
+
+def _found(tensor: Any, known: dict[int, OutputForm]) -> OutputForm:
     node = node_of(tensor)
     operation = node.operation
     if node.is_input:
         return OutputForm("linear")
     if _keeps_values(operation):
-        below = [form_of(given) for given in node.input_tensors]
+        below = [_form(given, known) for given in node.input_tensors]
         if len({form.name for form in below}) > 1:
             return OutputForm("linear", operation.name)
         sources = [given.shape[-1:] for given in node.input_tensors]
@@ -66,7 +77,7 @@ def form_of(tensor: Any) -> OutputForm:
         if below[0].name == "softmax" and broken:
             return OutputForm("linear", operation.name)
         return OutputForm(below[0].name, next((form.unsure for form in below if form.unsure), ""))
-    return _given_by(operation, node, len(tensor.shape))
+    return _given_by(operation, node, len(tensor.shape), known)
 
 
 def _keeps_values(operation: Any) -> bool:
@@ -77,7 +88,7 @@ def _keeps_values(operation: Any) -> bool:
     return _of_keras(operation) and type(operation).__name__ in _OPERATIONS
 
 
-def _given_by(operation: Any, node: Any, rank: int) -> OutputForm:
+def _given_by(operation: Any, node: Any, rank: int, known: dict[int, OutputForm]) -> OutputForm:
     """What an operation makes of its inputs, by its activation where it has one."""
     while not hasattr(operation, "activation") and isinstance(getattr(operation, "layer", None), layers.Layer):
         operation = operation.layer  # inside TimeDistributed and the like
@@ -91,7 +102,7 @@ def _given_by(operation: Any, node: Any, rank: int) -> OutputForm:
     if not hasattr(operation, "activation") and not _is_number_layer(operation):
         return OutputForm("linear", operation.name)
     merged = not hasattr(operation, "activation") and not getattr(operation, "weights", ())
-    if merged and any(form_of(given).name != "linear" for given in node.input_tensors):
+    if merged and any(_form(given, known).name != "linear" for given in node.input_tensors):
         return OutputForm("linear", operation.name)  # such as the sum of probabilities
     return OutputForm("linear")
 

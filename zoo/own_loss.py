@@ -1,11 +1,12 @@
 """A loss of the user's own, or that which a model was compiled with: one for each output, with its weight."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.losses.losses import LossFunctionWrapper
 
 from .by_output import OutputNames, by_output
 from .errors import DataError, RecipeError, close_matches
@@ -20,8 +21,8 @@ class OwnLoss:
     """What was asked for.
 
     Attributes:
-        loss: A Keras loss, its name, a function ``(y, outputs)``; or one for each output, in their order or by name,
-            ``None`` for an output without one.
+        loss: A Keras loss, its name, a function ``(y, outputs)``: one for all outputs that have targets; or one for
+            each output, in their order or by name, ``None`` for an output without one.
         text: What it is, in words.
         weights: What each output's loss is multiplied by, in the same form; ``None`` for 1.
     """
@@ -46,20 +47,26 @@ class OwnPart:
     """The loss of one output.
 
     Attributes:
-        loss: What computes it.
+        loss: What computes it, as ``compile`` makes it of a function: their ranks made equal, masks heeded.
         weight: What it is multiplied by.
         text: What to call it in a message.
     """
 
-    loss: Callable[[Any, Any], Any]
+    loss: keras.losses.Loss
     weight: float
     text: str
 
     @property
     def of_keras(self) -> bool:
         """Whether it is one of Keras's: those give no number where a target is none."""
-        kind = self.loss if hasattr(self.loss, "__name__") else type(self.loss)
-        return str(getattr(kind, "__module__", "")).startswith("keras.")
+        function = getattr(self.loss, "fn", None)
+        computes = type(self.loss) if function is None else function
+        return str(getattr(computes, "__module__", "")).startswith("keras.")
+
+    @property
+    def summed(self) -> bool:
+        """Whether it adds up the losses of a batch: it would be the larger, the more examples there are in one."""
+        return self.loss.reduction == "sum"
 
     def __call__(self, truth: np.ndarray, output: Any) -> Any:
         """The mean over a batch.
@@ -68,7 +75,7 @@ class OwnPart:
             DataError: if it cannot be computed, or gives no number because of a target that is none.
         """
         try:
-            value = keras.ops.multiply(keras.ops.mean(self.loss(truth, output)), self.weight)
+            value = keras.ops.multiply(self._mean(truth, output), self.weight)
         except Exception as reason:  # whatever a user's own code raises
             what = f"{self.text} cannot be computed: {said_by(reason)}"
             received = f"targets of shape {truth.shape} and type {truth.dtype}, outputs of shape {tuple(output.shape)}"
@@ -80,6 +87,14 @@ class OwnPart:
             what = f"The targets hold NaN or infinity, and {name} gives no number for them."
             raise DataError(what, fix="Leave those examples out, or mask them in the loss.")
         return value
+
+    def _mean(self, truth: np.ndarray, output: Any) -> Any:
+        if not self.summed:
+            return keras.ops.mean(self.loss(truth, output))
+        apart = object.__new__(type(self.loss))  # copy() would go through the configuration: not all have one
+        apart.__dict__.update(self.loss.__dict__, reduction=None)
+        values: Any = apart(truth, output)
+        return keras.ops.sum(values) / len(truth) if len(values.shape) else values  # Keras adds up no single number
 
 
 def own_parts(own: OwnLoss, targets: Sequence[Any], names: OutputNames) -> tuple[OwnPart | None, ...]:
@@ -96,13 +111,16 @@ def own_parts(own: OwnLoss, targets: Sequence[Any], names: OutputNames) -> tuple
     """
     count = len(names.layers)
     losses = by_output(own.loss, names, "losses")
-    losses = losses * count if len(losses) == 1 else losses
+    shared = len(losses) == 1 < count
+    losses = losses * count if shared else losses
     weights = (1.0,) * count if own.weights is None else by_output(own.weights, names, "weights of the losses")
     weights = weights * count if len(weights) == 1 else weights
     if len(losses) != count or len(targets) != count or len(weights) != count:
         what = "Each of the network's outputs needs a target and a loss."
         received = f"{len(targets)} targets, {len(losses)} losses"
         raise DataError(what, expected=f"{count} of each", received=received)
+    if shared and any(y is not None for y in targets):
+        losses = tuple(None if y is None else loss for loss, y in zip(losses, targets, strict=True))
     if all(loss is None for loss in losses):
         what = "None of the network's outputs has a loss."
         raise DataError(what, expected=f"a loss for one of {', '.join(map(repr, names.keys))}")
@@ -121,12 +139,12 @@ def _texts(names: OutputNames) -> tuple[str, ...]:
     return ("The loss",) if len(keys) == 1 else tuple(f"The loss of '{key}'" for key in keys)
 
 
-def _of(loss: Any, target: np.ndarray, size: tuple[Any, ...]) -> Callable[[Any, Any], Any]:
+def _of(loss: Any, target: np.ndarray, size: tuple[Any, ...]) -> keras.losses.Loss:
     if isinstance(loss, str) and loss.lower() in _BY_SHAPE:
         sparse = target.ndim < len(size) or (target.shape[-1] == 1 and size[-1] != 1)
         loss = "binary_crossentropy" if size[-1] == 1 else f"{'sparse_' if sparse else ''}categorical_crossentropy"
     try:
-        return keras.losses.get(loss)  # pyright: ignore[reportReturnType]
+        found: Any = keras.losses.get(loss)
     except (ValueError, TypeError) as reason:
         what = "The loss is not known." if isinstance(loss, str) else "This is not a loss."
         functions = [name for name in dir(keras.losses) if name.islower() and callable(getattr(keras.losses, name))]
@@ -134,3 +152,4 @@ def _of(loss: Any, target: np.ndarray, size: tuple[Any, ...]) -> Callable[[Any, 
         fix = close_matches(loss, known) if isinstance(loss, str) else None
         expected = "a Keras loss, its name, a function of targets and outputs, or one of these for each output"
         raise RecipeError(what, expected=expected, received=repr(loss), fix=fix) from reason
+    return found if isinstance(found, keras.losses.Loss) else LossFunctionWrapper(found)
