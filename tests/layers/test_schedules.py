@@ -410,7 +410,7 @@ def test_a_users_own_schedule_that_gives_no_rate_is_refused():
         def __call__(self, step: Any) -> Any:
             return ops.cast(2 - step, "float32")
 
-    with pytest.raises(RecipeError, match="The schedule Below gives no learning rate.* received -1 at step 3"):
+    with pytest.raises(RecipeError, match=r"The schedule Below gives no learning rate.* received -1 at step 3"):
         optimizer("sgd", learning_rate=Below(), steps=4)
 
 
