@@ -7,7 +7,7 @@ import pytest
 
 from zoo.errors import RecipeError
 from zoo.options import Options, scratch_stages, transfer_stages, with_options
-from zoo.recipe import DataPart, ModelPart, Recipe, TopPart
+from zoo.recipe import DataPart, ModelPart, Recipe, TopPart, parse_recipe, recipe_text
 from zoo.recipe_stage import StagePart
 
 EMPTY = Recipe(ModelPart("glyphs"), DataPart("digits"))
@@ -195,6 +195,30 @@ def test_performance_scheduling_is_the_less_patient_unless_it_says_so(patience, 
     assert last_stage(plain, schedule="performance", patience=patience).reduce_on_plateau["patience"] == plateau
     own = {"name": "performance", "patience": 7}
     assert last_stage(plain, schedule=own, patience=patience).reduce_on_plateau["patience"] == 7
+
+
+@pytest.mark.parametrize(("stopping", "patience", "plateau"), [(10, 4, 2), (10, 30, 15), (None, 4, 2), (10, None, 5)])
+@pytest.mark.parametrize("written_out", [False, True])
+def test_half_of_early_stoppings_patience_is_half_of_the_one_that_is_asked_for(
+    stopping, patience, plateau, written_out
+):
+    """In a recipe that leaves it open, and in that of a finished run, which has it written out."""
+    early = None if stopping is None else {"patience": stopping}
+    stage = StagePart("s", 9, ADAM, freeze="none", early_stopping=early, reduce_on_plateau={"factor": 0.5})
+    recipe = parse_recipe(recipe_text(replace(EMPTY, stages=(stage,))))
+    if written_out:
+        recipe = parse_recipe(recipe_text(with_options(recipe, Options())), "its own")
+    made = with_options(recipe, Options(patience=patience)).stages[0]
+    assert made.reduce_on_plateau["patience"] == plateau
+
+
+def test_a_patience_that_performance_scheduling_says_stays():
+    said = {"monitor": "val_loss", "factor": 0.1, "patience": 3, "min_delta": 0.0, "cooldown": 0, "min_lr": 0.0}
+    stopping = {"monitor": "val_loss", "patience": 10, "min_delta": 0.0}
+    stage = StagePart("s", 1, ADAM, freeze="none", early_stopping=stopping, reduce_on_plateau=said)
+    for patience in (4, 30):
+        made = with_options(replace(EMPTY, stages=(stage,)), Options(patience=patience)).stages[0]
+        assert made.reduce_on_plateau["patience"] == 3
 
 
 @pytest.mark.parametrize("empty", [(), []])

@@ -91,7 +91,7 @@ COSINE = {"name": "cosine", "initial_learning_rate": 0.1}
             {"schedule": "cosine", "learning_rate": 0.5},
             {**COSINE, **WARM, "initial_learning_rate": 0.5},
         ),
-        ({**COSINE, **WARM}, {"schedule": {**COSINE, "warmup_steps": 5}}, {**COSINE, "warmup_steps": 5}),
+        ({**COSINE, **WARM}, {"schedule": {**COSINE, "warmup_steps": 5}}, {**COSINE, **WARM, "warmup_steps": 5}),
         ({**COSINE, **WARM}, {"schedule": "one_cycle"}, CYCLE),
         ({**COSINE, **WARM}, {"schedule": "constant"}, 0.1),
         (
@@ -124,6 +124,109 @@ def test_what_the_recipe_says_of_its_schedule_stays_where_it_fits(before, flags,
     assert stage.optimizer["learning_rate"] == after
     if isinstance(after, dict):
         schedule(after, steps=100)
+
+
+LOW = {**COSINE, "alpha": 0.1}
+RISING = {"name": "warm_up", "steps": 20, "start": 0.01, "after": LOW}
+KERAS = {"name": "CosineDecay", "initial_learning_rate": 0.01, "warmup_target": 0.1, "warmup_steps": 20, "alpha": 0.1}
+RESTARTS = {"name": "cosine_restarts", "initial_learning_rate": 0.1, "t_mul": 1.0, "cycles": 4}
+STEPWISE = {"name": "piecewise", "values": [0.1, 0.01], "boundaries": [5]}
+
+
+@pytest.mark.parametrize(
+    ("before", "flags", "after"),
+    [
+        (LOW, {"schedule": {"name": "cosine", "warmup_steps": 5}}, {**LOW, "warmup_steps": 5}),
+        (LOW, {"learning_rate": {"name": "cosine", "warmup_steps": 5}}, {**LOW, "warmup_steps": 5}),
+        (
+            LOW,
+            {"schedule": {"name": "cosine", "alpha": 0.2}, "learning_rate": 0.5},
+            {**COSINE, "initial_learning_rate": 0.5, "alpha": 0.2},
+        ),
+        ({**LOW, **WARM}, {"schedule": {"name": "cosine", "warmup_steps": 0}}, {**LOW, "warmup_steps": 0}),
+        (RISING, {"schedule": {"name": "warm_up", "steps": 8}}, {**RISING, "steps": 8}),
+        (
+            RISING,
+            {"schedule": {"name": "warm_up", "steps": 8}, "learning_rate": 0.5},
+            {**RISING, "steps": 8, "after": {**LOW, "initial_learning_rate": 0.5}},
+        ),
+        (
+            RISING,
+            {"schedule": {"name": "warm_up", "after": {"name": "cosine", "alpha": 0.2}}},
+            {**RISING, "after": {**LOW, "alpha": 0.2}},
+        ),
+        (RISING, {"schedule": {"name": "warm_up", "after": 0.5}}, {**RISING, "after": 0.5}),
+        (RISING, {"schedule": {"name": "cosine", "alpha": 0.2}}, {**LOW, **WARM, "alpha": 0.2}),
+        (KERAS, {"schedule": {"name": "cosine", "alpha": 0.2}}, {**KERAS, "alpha": 0.2}),
+        (
+            KERAS,
+            {"schedule": {"name": "cosine", "warmup_start": 0.02}},
+            {**LOW, **WARM, "warmup_start": 0.02, "name": "CosineDecay"},
+        ),
+        (
+            KERAS,
+            {"schedule": {"name": "cosine", "initial_learning_rate": 0.5}},
+            {**LOW, **WARM, "initial_learning_rate": 0.5, "name": "CosineDecay"},
+        ),
+        (
+            {**LOW, **WARM},
+            {"schedule": {"name": "cosine", "warmup_target": 0.5}},
+            {**KERAS, "name": "cosine", "warmup_target": 0.5},
+        ),
+        (RESTARTS, {"schedule": {"name": "cosine_restarts", "t_mul": 2.0}}, {**RESTARTS, "t_mul": 2.0}),
+        (
+            RESTARTS,
+            {"schedule": {"name": "cosine_restarts", "first_decay_steps": 9}},
+            {"name": "cosine_restarts", "initial_learning_rate": 0.1, "t_mul": 1.0, "first_decay_steps": 9},
+        ),
+        (STEPWISE, {"schedule": {"name": "piecewise", "values": [0.2, 0.1]}}, {**STEPWISE, "values": [0.2, 0.1]}),
+        (STEPWISE, {"schedule": {"name": "piecewise", "boundaries": [7]}}, {**STEPWISE, "boundaries": [7]}),
+        (
+            STEPWISE,
+            {"schedule": {"name": "piecewise", "values": [0.3, 0.2, 0.1]}},
+            {"name": "piecewise", "values": [0.3, 0.2, 0.1]},
+        ),
+        (
+            {**CYCLE, "pct_start": 0.2},
+            {"schedule": {"name": "one_cycle", "div_factor": 9.0}},
+            {**CYCLE, "pct_start": 0.2, "div_factor": 9.0},
+        ),
+    ],
+)
+def test_a_table_of_the_recipe_s_own_schedule_changes_what_it_says_and_nothing_else(before, flags, after):
+    stage = last_stage(StagePart("s", 1, {**ADAM, "learning_rate": before}, freeze="none"), **flags)
+    assert stage.optimizer["learning_rate"] == after
+    schedule(after, steps=100)
+
+
+@pytest.mark.parametrize("second", ["constant", "performance", "cosine", "power", {"name": "cosine", "alpha": 0.1}])
+def test_two_schedules_are_refused(second):
+    name = second if isinstance(second, str) else second["name"]
+    assert message(EMPTY, learning_rate=COSINE, schedule=second) == (
+        f"Two schedules are said: learning_rate = {COSINE}, and the schedule '{name}'. Leave one of them out."
+    )
+
+
+def test_a_warm_up_may_lead_to_the_schedule_that_is_said_as_the_rate():
+    plain = StagePart("s", 1, ADAM, freeze="none")
+    made = last_stage(plain, learning_rate={"name": "cosine"}, schedule={"name": "warm_up", "steps": 9})
+    low = {"name": "cosine", "initial_learning_rate": 1e-3}
+    assert made.optimizer["learning_rate"] == {"name": "warm_up", "steps": 9, "after": low}
+    both = {"learning_rate": COSINE, "schedule": {"name": "warm_up", "steps": 9, "after": 0.1}}
+    assert message(EMPTY, **both).startswith("Two schedules are said:")
+
+
+def test_a_rate_beside_values_that_the_recipe_says_is_refused():
+    stage = StagePart("s", 1, {**ADAM, "learning_rate": STEPWISE}, freeze="none")
+    said = message(replace(EMPTY, stages=(stage,)), schedule={"name": "piecewise"}, learning_rate=0.5)
+    assert said.startswith("The learning rate is said twice: learning_rate = 0.5, and the schedule 'piecewise' has")
+
+
+@pytest.mark.parametrize("flags", [{"schedule": "cosine"}, {"momentum": 0.8}, {"learning_rate": 0.2}, {"epochs": 3}])
+def test_a_recipe_and_the_same_with_its_defaults_written_out_are_edited_alike(flags):
+    raw = replace(EMPTY, stages=(StagePart("s", 1, {**SGD, "learning_rate": CYCLE}, freeze="none"),))
+    written = with_options(raw, Options())
+    assert with_options(raw, Options(**flags)) == with_options(written, Options(**flags))
 
 
 @pytest.mark.parametrize(

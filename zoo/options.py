@@ -7,7 +7,7 @@ from typing import Any
 from .errors import RecipeError
 from .momentum_cycle import with_momentum
 from .recipe import Recipe, parse_recipe, recipe_text
-from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart, averages
+from .recipe_stage import FREEZE_ALL, FREEZE_NONE, StagePart, averages, with_open_patience
 from .schedule_option import completed, scheduled
 
 
@@ -157,7 +157,7 @@ def _edit_stages(stages: tuple[StagePart, ...], given: Mapping[str, Any], scratc
         if len(stages) == 1 and len(twice) == 2 and twice[0] != twice[1]:
             what = f"'head_{key}' and '{key}' are both for the stage 'head', the only one."
             raise RecipeError(what, received=f"{twice[0]} and {twice[1]}", fix="Leave one of them out.")
-    edited = list(stages)
+    edited = [with_open_patience(completed(stage)) for stage in stages]
     if "head_epochs" in given:
         edited[0] = replace(edited[0], epochs=given["head_epochs"])
     if "head_learning_rate" in given:

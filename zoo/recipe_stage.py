@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .errors import close_matches
@@ -47,6 +47,23 @@ def averages(stage: StagePart) -> bool:
 def averaged_by_the_optimizer(stage: StagePart) -> bool:
     """Whether a stage's optimizer replaces the weights by an average of them when training ends."""
     return bool(stage.optimizer.get("use_ema")) or str(stage.optimizer["name"]).lower() == "schedulefreeadamw"
+
+
+def with_open_patience(stage: StagePart) -> StagePart:
+    """A stage whose performance scheduling waits for half of early stopping's patience again, if it does so now.
+
+    Reading fills that half in. Where early stopping becomes more or less patient afterwards, it is another.
+
+    Example:
+        >>> stage = StagePart("s", 9, {"name": "sgd"}, reduce_on_plateau={"factor": 0.5, "patience": 5})
+        >>> with_open_patience(stage).reduce_on_plateau
+        {'monitor': 'val_loss', 'factor': 0.5}
+    """
+    plateau = stage.reduce_on_plateau
+    if plateau is None or plateau.get("patience") != _half_of(stage.early_stopping):
+        return stage
+    rest = {key: value for key, value in plateau.items() if key != "patience"}
+    return replace(stage, reduce_on_plateau={"monitor": "val_loss", **rest})  # an empty table is none in TOML
 
 
 def read_stage(table: Table) -> StagePart:
@@ -120,7 +137,7 @@ def _read_reduce_on_plateau(table: Table, stopping: dict[str, Any] | None) -> di
         reduced = {
             "monitor": inner.take("monitor", str, "val_loss"),
             "factor": inner.take("factor", float, 0.1),
-            "patience": inner.take("patience", int, 5 if stopping is None else max(stopping["patience"] // 2, 1)),
+            "patience": inner.take("patience", int, _half_of(stopping)),
             "min_delta": inner.take("min_delta", float, 0.0),
             "cooldown": inner.take("cooldown", int, 0),
             "min_lr": inner.take("min_lr", float, 0.0),
@@ -130,6 +147,11 @@ def _read_reduce_on_plateau(table: Table, stopping: dict[str, Any] | None) -> di
         for key in ("min_delta", "cooldown", "min_lr"):
             inner.check(key, 0 <= reduced[key] < math.inf, "a finite number, 0 or more", reduced[key])
     return reduced
+
+
+def _half_of(stopping: dict[str, Any] | None) -> int:
+    """Half of early stopping's patience; 5 epochs where nothing stops early."""
+    return 5 if stopping is None else max(stopping.get("patience", 5) // 2, 1)
 
 
 def _read_l2_sp(table: Table) -> dict[str, float] | None:

@@ -40,7 +40,8 @@ def scheduled(stage: StagePart, schedule: Any, rate: Any = None) -> StagePart:
     Args:
         stage: The stage.
         schedule: One of ``SCHEDULES``, or a table as a recipe's ``learning_rate`` has it; what that says wins.
-        rate: The rate that was said beside it; by default the stage's own, or the highest of its schedule.
+        rate: The rate that was said beside it; by default the stage's own, or the highest of its schedule. For a table
+            ``warm_up`` without ``after`` it may be a schedule: the one that follows.
 
     Returns:
         The stage. Under ``one_cycle`` the momentum moves against the rate, from the one that the stage has; under any
@@ -61,17 +62,21 @@ def scheduled(stage: StagePart, schedule: Any, rate: Any = None) -> StagePart:
     if not isinstance(schedule, dict) and name not in SCHEDULES:
         what = f"There is no schedule {name!r} that a name alone can say."
         raise RecipeError(what, expected=" | ".join(SCHEDULES), fix=close_matches(name, SCHEDULES))
-    before = _unwrapped(stage.optimizer.get("learning_rate"))
+    if isinstance(rate, dict):
+        said, rate = _followed_by(said, rate), None
+    own = stage.optimizer.get("learning_rate")
+    before = _unwrapped(own)
     if rate is not None and _highest(said) not in (None, rate):
-        what = f"The learning rate is said twice: learning_rate = {rate}, and the schedule '{name}' has its own."
-        raise RecipeError(what, received=str(said), fix="Leave one of them out.")
+        raise _twice(rate, said)
     start = _highest(before) if rate is None else rate
     if name in ("constant", "performance"):
         number = _needed(start, stage, name)
         plateau = _plateau(stage, said) if name == "performance" else _nothing_beside(said)
         return replace(stage, optimizer=steady({**stage.optimizer, "learning_rate": number}), reduce_on_plateau=plateau)
-    if isinstance(before, dict) and len(said) == 1 and _name(before) == name:
-        said = {**before, **({} if rate is None else {_key(before): rate})}
+    same = own if name == "warm_up" else before
+    if isinstance(same, dict) and _name(same) == name:
+        said = _over(same, said)
+        said = said if rate is None else _up_to(said, rate)
     elif name not in ("one_cycle", "warm_up") and not said.keys() & {"warmup_steps", "warmup_target"}:
         said = {**said, **_warm_up(before)}  # the two rise by themselves
     optimizer = {**stage.optimizer, "learning_rate": _filled(said, start, stage)}
@@ -127,6 +132,55 @@ def _warm_up(rate: Any) -> dict[str, Any]:
     else:
         found = {key: rate.get(key) for key in _WARM_UP}
     return {key: value for key, value in found.items() if value is not None} if found["warmup_steps"] else {}
+
+
+def _followed_by(said: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """A warm-up with what follows it; anything else beside a schedule is a second one."""
+    if _name(said) == "warm_up" and "after" not in said:
+        return {**said, "after": after}
+    what = f"Two schedules are said: learning_rate = {after}, and the schedule '{_name(said)}'."
+    raise RecipeError(what, fix="Leave one of them out.")
+
+
+def _over(before: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """What a table says, and of the rest what the recipe says of the same schedule."""
+    rest = dict(before)
+    if said.keys() & {"initial_learning_rate", "warmup_start"} and _key({**before, **said}) != _key(said):
+        # Where Keras's cosine rises, its initial rate is the start of the rise.
+        rest = {key: value for key, value in before.items() if key != "warmup_target"}
+        rest |= {"initial_learning_rate": _highest(before), **_warm_up(before)}
+    elif _key(said) != _key(before) and said.get("warmup_target") is not None:
+        rest["initial_learning_rate"] = rest.pop("warmup_start", 0.0)
+    if said.keys() & {"cycles", "first_decay_steps"}:  # each says how long a cycle is
+        rest = {key: value for key, value in rest.items() if key not in ("cycles", "first_decay_steps")}
+    if said.get("warmup_steps") == 0:
+        rest.pop("warmup_start", None)
+    if _parts(said) not in (None, _parts(rest)):
+        rest.pop("boundaries", None)
+    after, inner = rest.get("after"), said.get("after")
+    if isinstance(after, dict) and isinstance(inner, dict) and _name(after) == _name(inner):
+        said = {**said, "after": _over(after, inner)}
+    return {**rest, **said, "name": before["name"]}
+
+
+def _parts(table: dict[str, Any]) -> int | None:
+    """How many values a piecewise schedule says."""
+    values = table.get("values")
+    return len(values) if isinstance(values, (list, tuple)) else None
+
+
+def _up_to(table: dict[str, Any], rate: Any) -> dict[str, Any]:
+    """A schedule with another highest rate."""
+    key = _key(table)
+    if key == "values" and _highest(table) != rate:
+        raise _twice(rate, table)
+    inner = table.get(key)
+    return table if key == "values" else {**table, key: _up_to(inner, rate) if isinstance(inner, dict) else rate}
+
+
+def _twice(rate: Any, table: dict[str, Any]) -> RecipeError:
+    what = f"The learning rate is said twice: learning_rate = {rate}, and the schedule '{_name(table)}' has its own."
+    return RecipeError(what, received=str(table), fix="Leave one of them out.")
 
 
 def _filled(table: dict[str, Any], rate: Any, stage: StagePart) -> dict[str, Any]:
