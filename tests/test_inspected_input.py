@@ -2,6 +2,8 @@
 
 import json
 import re
+from decimal import Decimal
+from fractions import Fraction
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import zoo
 from zoo.errors import DataError, RecipeError, SurgeryError
+from zoo.given_arrays import as_arrays
 
 layers = keras.layers
 ops = keras.ops
@@ -62,6 +65,22 @@ def test_lists_of_numbers_and_tensors_are_arrays():
     assert json.loads(json.dumps(found.as_dict()))["learning_rate"] == pytest.approx(0.01)
 
 
+def test_arrays_of_objects_that_are_numbers_are_arrays_of_numbers():
+    """What a table with whole numbers and others gives."""
+    x, y = vectors()
+    mixed = np.where(np.arange(8) < 4, np.round(x).astype("int64").astype(object), x.astype("float64").astype(object))
+    assert {type(value) for value in mixed.flat} == {int, float}
+    expected = zoo.inspect(small(), mixed.astype("float64"), y)
+    found = zoo.inspect(small(), mixed, y.astype(object))
+    assert (found.rows, found.loss) == (expected.rows, expected.loss)
+    assert as_arrays(y.astype(object), "targets").dtype == y.dtype
+    assert as_arrays(np.array([[Decimal("0.5")], [Fraction(1, 4)], [2**70]], object), "examples").tolist() == [
+        [0.5],
+        [0.25],
+        [2.0**70],
+    ]
+
+
 REFUSED = {
     "another shape": (
         lambda x: x[:, :5],
@@ -72,6 +91,12 @@ REFUSED = {
     "a number": (lambda x: 3.0, r"The examples are no arrays. .*received 3\.0"),
     "an object": (lambda x: object(), "The examples are no arrays. .*received object"),
     "lists of unequal length": (lambda x: [[1, 2], [3]], "received list whose parts differ in length"),
+    "a gap in an array": (
+        lambda x: np.where(x > 2, None, x),
+        "cannot be taken as numbers, nor as texts. Expected arrays of .* an array of objects, such as NoneType",
+    ),
+    "numbers and texts": (lambda x: np.where(x > 2, "3", x.astype(object)), "array of objects, such as str"),
+    "too large a number": (lambda x: np.where(x > 2, 10**400, x.astype(object)), "numbers that float64 does not hold"),
     "nothing in a list": (lambda x: [], "Received 0, 96"),
     "an array too many": (lambda x: [x, x], "takes 1 array of examples. Expected one array; received 2"),
     "an array for each example": (lambda x: list(x), "different numbers of examples. Received 8, 96"),

@@ -1,6 +1,8 @@
 """Examples and targets as a user gives them: taken as arrays, and checked against what a network takes."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import keras
@@ -15,7 +17,7 @@ def as_arrays(given: Any, what: str) -> Any:
 
     Args:
         given: An array, or anything that NumPy makes one of, such as a list of numbers; a list, tuple or dictionary of
-            arrays. ``None`` inside of one stays.
+            arrays. ``None`` inside of one stays. Python's numbers in an array of objects become NumPy's.
         what: What it is, for a message.
 
     Raises:
@@ -37,8 +39,10 @@ def as_arrays(given: Any, what: str) -> Any:
         array = np.asarray(plain)
     except (ValueError, TypeError) as reason:
         raise _none(what, f"{type(given).__name__} whose parts differ in length") from reason
-    if not array.ndim or (array.dtype == object and not _texts(array)):
-        raise _none(what, type(given).__name__ if array.ndim or array.dtype == object else repr(given))
+    if not array.ndim:
+        raise _none(what, type(given).__name__ if array.dtype == object else repr(given))
+    if array.dtype == object and not _texts(array):
+        return _numbers(array, what)
     return array.astype(object) if array.dtype.kind in "US" else array  # texts, as the readers of data have them
 
 
@@ -54,6 +58,20 @@ def _none(what: str, received: str) -> DataError:
 
 def _texts(array: np.ndarray) -> bool:
     return all(isinstance(value, (str, bytes)) for value in array.flat)
+
+
+def _numbers(array: np.ndarray, what: str) -> np.ndarray:
+    """Python's numbers as NumPy's: a table with columns of several types comes as an array of objects."""
+    others = [type(value).__name__ for value in array.flat if not isinstance(value, (Real, Decimal, np.bool_))]
+    received = f"an array of objects, such as {others[0]}" if others else "numbers that float64 does not hold"
+    if not others:
+        made = np.array(array.tolist())  # whole numbers stay whole
+        try:
+            return made if made.dtype != object else made.astype("float64")
+        except (ValueError, OverflowError):
+            pass
+    message = f"The {what} cannot be taken as numbers, nor as texts."
+    raise DataError(message, expected="arrays of numbers, or of texts", received=received)
 
 
 def by_input(x: Any, graph: keras.Model) -> Any:
