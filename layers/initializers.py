@@ -5,7 +5,6 @@ variance of a weight times the fan: :math:`\sigma^2 = \text{scale} / n`. A facto
 writes it, is squared to become a scale.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from zoo.errors import RecipeError, close_matches
 
 from .activations import Activation, activation_name
 from .rrelu import LOWER, UPPER
+from .scalars import number
 
 Distribution = Literal["normal", "uniform"]
 Fan = Literal["fan_in", "fan_avg", "fan_out"]
@@ -147,7 +147,7 @@ _SLOPES = {
 
 def _slope(table: Mapping[str, Any], argument: str, usual: float = 0.0) -> float:
     value = table.get(argument, usual)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not number(value):
         what = f"The slope of '{table['name']}' cannot be used."
         raise RecipeError(what, expected="a finite number", received=f"{argument}={value!r}")
     return float(value)

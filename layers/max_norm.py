@@ -1,12 +1,13 @@
 """Max-norm with the axes that belong to each kind of layer."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from zoo.errors import RecipeError, close_matches
+
+from .scalars import number
 
 #: The axes over which one unit's incoming weights lie, by the constraint's argument, for each kind of layer.
 Axes = Mapping[str, list[int]]
@@ -78,7 +79,7 @@ def max_norm(limit: float, layer: str | keras.layers.Layer, argument: str | None
         >>> keras.layers.Conv2D(32, 3, kernel_constraint=max_norm(3.0, "Conv2D")).kernel_constraint.max_value
         3.0
     """
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 < limit < math.inf:
+    if not number(limit) or limit <= 0:
         what = "Max-norm cannot use its `limit`."
         raise RecipeError(what, expected="a number above 0", received=repr(limit))
     axes = norm_axes(layer)

@@ -1,9 +1,7 @@
 """MixUp and CutMix: examples of a batch mixed in pairs, and their targets with them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import keras
@@ -12,6 +10,7 @@ import numpy as np
 from zoo.errors import DataError, RecipeError, close_matches
 
 from .augmentation import Spec, split_spec
+from .scalars import number
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def _way(arguments: dict[str, Any]) -> tuple[str, float]:
     for argument in arguments:
         what = f"{name} has no argument '{argument}'."
         raise RecipeError(what, fix=close_matches(argument, ["alpha"]))
-    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 < alpha < math.inf:
+    if not number(alpha) or alpha <= 0:
         what = f"{name} cannot use its `alpha`."
         raise RecipeError(what, expected="a number above 0", received=repr(alpha))
     return name, float(alpha)

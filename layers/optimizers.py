@@ -15,7 +15,8 @@ from .by_variable import scaling
 from .ftrl import FtrlFromWeights
 from .momentum_schedule import momentum_argument, scheduling, with_momentum
 from .one_cycle import OneCycle
-from .schedule_numbers import Schedule, check_rates, number
+from .scalars import number
+from .schedule_numbers import Schedule, check_rates
 from .schedules import is_momentum, schedule
 
 

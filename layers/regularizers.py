@@ -1,12 +1,13 @@
 """Regularizers that Keras has not: the distance to the weights that a network started from."""
 
-import math
 from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.errors import RecipeError
+
+from .scalars import number
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -66,7 +67,7 @@ def usable_strength(name: str, strength: float) -> float:
     Raises:
         RecipeError: if it is negative, infinite or no number.
     """
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength < math.inf:
+    if not number(strength, 0):
         what = f"The regularizer's `{name}` cannot be used."
         raise RecipeError(what, expected="a number, 0 or more", received=repr(strength))
     return float(strength)

@@ -1,11 +1,12 @@
 """The randomized leaky ReLU."""
 
-from numbers import Real
 from typing import Any
 
 import keras
 
 from zoo.errors import CardError
+
+from .scalars import number
 
 #: The usual range of slopes.
 LOWER, UPPER = 1 / 8, 1 / 3
@@ -47,8 +48,7 @@ class RReLU(keras.layers.Layer):
 
     def __init__(self, lower: float = LOWER, upper: float = UPPER, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        numbers = all(isinstance(end, Real) and not isinstance(end, bool) for end in (lower, upper))
-        if not numbers or not float("-inf") < lower <= upper < float("inf"):
+        if not (number(lower) and number(upper) and lower <= upper):
             what = "RReLU's range of slopes cannot be used."
             raise CardError(what, expected="finite numbers, lower <= upper", received=f"{lower!r} to {upper!r}")
         self.lower = float(lower)

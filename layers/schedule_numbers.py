@@ -1,27 +1,17 @@
 """The numbers that a schedule is made of, and those that it gives: checked before anything is trained."""
 
-import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from numbers import Integral, Real
 from typing import Any
 
 import keras
 
 from zoo.errors import RecipeError
 
+from .scalars import number, whole
+
 Schedule = keras.optimizers.schedules.LearningRateSchedule
 Valid = tuple[Callable[[Any], bool], str]
-
-
-def number(value: Any, least: float = -math.inf) -> bool:
-    """Whether a value is a finite number, and not below another."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value) and float(value) >= least
-
-
-def whole(value: Any, least: int) -> bool:
-    """Whether a value is a whole number, and not below another."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _rises(value: Any) -> bool:

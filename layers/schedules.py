@@ -11,7 +11,8 @@ from zoo.errors import RecipeError, close_matches
 from .by_name import check_names, classes, make, parameters
 from .one_cycle import OneCycle, OneCycleMomentum
 from .power_decay import PowerDecay
-from .schedule_numbers import Schedule, check_arguments, check_momenta, check_rates, number, whole
+from .scalars import number, whole
+from .schedule_numbers import Schedule, check_arguments, check_momenta, check_rates
 from .warm_up import WarmUp
 
 #: Short names, each for a class of Keras or of ours.

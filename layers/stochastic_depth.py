@@ -1,11 +1,12 @@
 """Stochastic depth: residual branches left out at random while training."""
 
-from numbers import Real
 from typing import Any
 
 import keras
 
 from zoo.errors import RecipeError
+
+from .scalars import number
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -102,7 +103,7 @@ def linear_rates(depth: int, last: float = 0.5) -> list[float]:
 
 
 def _usable(rate: Any, name: str) -> float:
-    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 <= rate < 1:
+    if not number(rate, 0) or rate >= 1:
         what = f"Stochastic depth cannot use its `{name}`."
         raise RecipeError(what, expected="0 to below 1", received=repr(rate))
     return float(rate)

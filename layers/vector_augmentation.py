@@ -1,15 +1,15 @@
 """Augmentation of vectors: noise, and features left out, each in the feature's own units."""
 
-import math
 import reprlib
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.errors import RecipeError
+
+from .scalars import number
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -50,7 +50,7 @@ class FeatureNoise(keras.layers.Layer):
 
     def __init__(self, stddev: float, spread: Sequence[float] | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not _is_number(stddev) or not 0 <= stddev < math.inf:
+        if not number(stddev, 0):
             what = "FeatureNoise cannot use its `stddev`."
             raise RecipeError(what, expected="a number, 0 or more", received=repr(stddev))
         self.stddev = float(stddev)
@@ -119,7 +119,7 @@ class FeatureDropout(keras.layers.Layer):
 
     def __init__(self, rate: float, fill: Sequence[float] | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not _is_number(rate) or not 0 <= rate < 1:
+        if not number(rate, 0) or rate >= 1:
             what = "FeatureDropout cannot use its `rate`."
             raise RecipeError(what, expected="0 to below 1", received=repr(rate))
         self.rate = float(rate)
@@ -151,10 +151,6 @@ class FeatureDropout(keras.layers.Layer):
         return {**super().get_config(), "rate": self.rate, "fill": _listed(self.fill), "seed": self.seed}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _by_feature(layer: str, name: str, values: Any) -> tuple[float, ...] | None:
     if values is None:
         return None
@@ -172,7 +168,7 @@ def _by_feature(layer: str, name: str, values: Any) -> tuple[float, ...] | None:
 
 
 def _check_width(layer: str, name: str, values: tuple[float, ...] | None, input_shape: Any) -> None:
-    if values is not None and len(values) not in (1, input_shape[-1]):
+    if values is not None and input_shape[-1] is not None and len(values) not in (1, input_shape[-1]):
         what = f"{layer}'s `{name}` does not fit its input."
         raise RecipeError(what, expected=f"{input_shape[-1]} features", received=str(len(values)))
 

@@ -160,3 +160,9 @@ def test_ftrl_trains_a_classifier_to_zeros():
     assert sum(counts.set for counts in found.values()) == 0, "they are exact"
     assert sum(counts.now for counts in found.values()) > 20
     assert (net.predict(x, verbose=0).argmax(1) == labels).mean() > 0.9
+
+
+def test_a_threshold_of_numpy_is_a_number():
+    net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="top")])
+    net.layers[0].set_weights([np.array([[0.5], [0.001]]), np.zeros(1)])
+    assert [counts.set for counts in zoo.zero_tiny_weights(net, below=np.float32(0.01)).values()] == [1]

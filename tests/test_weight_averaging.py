@@ -203,6 +203,11 @@ def test_what_cannot_be_averaged_is_refused():
             WeightAveraging(**arguments)
 
 
+def test_numbers_of_numpy_are_numbers():
+    assert WeightAveraging(start=np.float32(0.5), every=np.int64(2)).first_epoch(8) == 4
+    assert WeightAveraging(start=np.int32(3)).first_epoch(8) == 2
+
+
 def test_training_that_ends_too_early_says_that_nothing_was_averaged():
     class Stopping(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:

@@ -1,6 +1,5 @@
 """Sparse networks: the tiny weights set to zero."""
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from .errors import SurgeryError
+from .layers.scalars import number
 
 #: What a layer calls the weights that multiply; scales, slopes and statistics can have as many axes.
 _ROLE = re.compile(r"(.+_)?kernel|embeddings")
@@ -60,7 +60,7 @@ def zero_tiny_weights(model: keras.Model, below: float) -> dict[str, Zeros]:
         >>> zoo.zero_tiny_weights(net, below=0.01)
         {'net/top/kernel': Zeros(set=1, now=2, total=4)}
     """
-    if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 < below < math.inf:
+    if not number(below) or below <= 0:
         what = "Weights below this cannot be set to zero."
         raise SurgeryError(what, expected="a number above 0", received=repr(below))
     if not model.weights:

@@ -14,6 +14,7 @@ from .errors import RecipeError
 from .flattening import flat
 from .graph import operations
 from .layers import Inference
+from .layers.scalars import number, whole
 from .plan import is_batch_norm, leaf_layers
 from .stage_network import StageNetwork
 
@@ -65,8 +66,9 @@ class WeightAveraging(keras.callbacks.Callback):
 
     def __init__(self, start: float = 0.75, every: int = 1, *, unit: Literal["epoch", "step"] = "epoch", x: Any = None):
         super().__init__()
-        _check("start", start, _is_share(start) or _is_whole(start), "0 to below 1, or an epoch's number")
-        _check("every", every, _is_whole(every), "a whole number, 1 or more")
+        usable = (number(start, 0) and start < 1) or whole(start, 1)
+        _check("start", start, usable, "0 to below 1, or an epoch's number")
+        _check("every", every, whole(every, 1), "a whole number, 1 or more")
         _check("unit", unit, unit in ("epoch", "step"), '"epoch" or "step"')
         self.start, self.every, self.unit, self.x = start, every, unit, x
         #: How many weights the mean is of, so far.
@@ -171,14 +173,6 @@ def _averages(optimizer: Any) -> bool:
     """Whether an optimizer ends training with an average of its own."""
     inner = [getattr(optimizer, "inner_optimizer", optimizer), *getattr(optimizer, "optimizers", [])]
     return any(getattr(o, "use_ema", False) or isinstance(o, keras.optimizers.ScheduleFreeAdamW) for o in inner)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_share(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _check(name: str, value: Any, fits: bool, expected: str) -> None:

@@ -169,6 +169,13 @@ def test_standardized_features_are_left_out_as_zeros():
     assert set(y.ravel().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("made", [lambda: FeatureNoise(0.0, [1.0, 2.0]), lambda: FeatureDropout(0.0, [1.0, 2.0])])
+def test_vectors_of_unknown_width_are_taken_and_of_another_width_refused(made):
+    assert made()(keras.Input((None,))).shape == (None, None)
+    with pytest.raises(RecipeError, match=r"does not fit its input\. Expected 3 features; received 2"):
+        made()(keras.Input((3,)))
+
+
 @pytest.mark.parametrize("made", [lambda: FeatureNoise(0.1, [1.0, 2.0], 3), lambda: FeatureDropout(0.2, [1.0, 2.0], 3)])
 def test_saved_layers_draw_the_same(made, tmp_path):
     model = keras.Sequential([keras.Input((2,)), made()])

@@ -289,3 +289,12 @@ def test_the_page_has_every_scale():
     rows = re.findall(r"^\| (`[^|]+) \| ([\d.]+) \|", page, re.MULTILINE)
     said = {name: float(scale) for names, scale in rows for name in re.findall(r"`(\w+)`", names)}
     assert said == {name: pytest.approx(scale, rel=5e-4) for name, scale in SCALES.items()}
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int64])
+def test_slopes_of_numpy_are_numbers(kind):
+    half_up = kind(1)
+    assert for_activation("leaky_relu", slope=half_up).scale == 1.0
+    assert for_activation({"name": "rrelu", "lower": half_up, "upper": half_up}).scale == 1.0
+    with pytest.raises(RecipeError, match="Expected a finite number"):
+        for_activation("leaky_relu", slope=kind(1) == 1)

@@ -6,6 +6,7 @@ import pytest
 
 from zoo.errors import RecipeError
 from zoo.layers import L2SP, max_norm
+from zoo.layers.regularizers import usable_strength
 
 layers = keras.layers
 
@@ -169,3 +170,11 @@ def test_in_a_convolution_axis_0_lets_filters_grow_beyond_the_limit():
 def test_what_has_no_axes_is_refused(arguments, message: str):
     with pytest.raises(RecipeError, match=message):
         max_norm(*arguments)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert usable_strength("strength", np.float32(0.5)) == 0.5
+    assert max_norm(np.float32(2.0), "Dense").max_value == 2.0
+    for wrong in (np.float32(np.nan), np.bool_(True), -1):
+        with pytest.raises(RecipeError, match="a number, 0 or more"):
+            usable_strength("strength", wrong)
