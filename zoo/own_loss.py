@@ -94,7 +94,10 @@ class OwnPart:
         apart = object.__new__(type(self.loss))  # copy() would go through the configuration: not all have one
         apart.__dict__.update(self.loss.__dict__, reduction=None)
         values: Any = apart(truth, output)
-        return keras.ops.sum(values) / len(truth) if len(values.shape) else values  # Keras adds up no single number
+        if not values.shape:  # Keras adds up no single number
+            return values
+        total: Any = keras.ops.sum(values)
+        return total / len(truth)
 
 
 def own_parts(own: OwnLoss, targets: Sequence[Any], names: OutputNames) -> tuple[OwnPart | None, ...]:
