@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from .activations import Activation, activation_name
+from .normalizing import NORMALIZING
 
 #: Under these, and only these, mean 0 and variance 1 are a stable fixed point from layer to layer.
 SELU_CONDITIONS = (
@@ -21,12 +22,6 @@ _DROPPING = (
     keras.layers.SpatialDropout1D,
     keras.layers.SpatialDropout2D,
     keras.layers.SpatialDropout3D,
-)
-_NORMALIZING = (
-    keras.layers.BatchNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.RMSNormalization,
 )
 
 
@@ -83,7 +78,7 @@ def check_selu(stack: keras.Model | Iterable[keras.layers.Layer]) -> list[str]:
         feeds = is_selu(layer) or _is_followed_by_selu(found[i + 1 :])
         if _kernel_of(layer) is not None and feeds:
             said += _starts(layer)
-        if isinstance(layer, _NORMALIZING) and feeds:
+        if isinstance(layer, NORMALIZING) and feeds:
             said.append(f"{layer.name}: {type(layer).__name__} sets the mean and variance that SELU keeps by itself.")
         if isinstance(layer, _DROPPING) and layer.rate > 0 and selu_below:
             kind = type(layer).__name__

@@ -12,8 +12,9 @@ from .copying import OWN_LAYERS, Copy, copy_layer, copy_switches, first_line, re
 from .errors import SurgeryError
 from .flattening import flat
 from .graph import arguments_anew, calls, node_of, outputs_of
+from .layers.normalizing import BATCH_NORMS
 from .linear_layers import KINDS, Linear, channel_axis, is_identity, not_linear, pads
-from .normalizing import BATCH_NORMS, batch_norms_inside
+from .normalizing import batch_norms_inside
 from .text_table import text_table
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 
 from .departure import Departure, names_of
-from .layers.initializers import SCALES
+from .layers.initializers import SCALES, scale_of
+from .layers.normalizing import NORMALIZING
 from .layers.selu import suits_selu
-from .normalizing import NORMALIZING
 from .orthonormal import DEPTHWISE, SEPARABLE, TRANSPOSED
 from .probing import S_SHAPED
 from .wiring import DROPPING, WEIGHTED, Applied, Wiring
@@ -77,7 +77,8 @@ def _ratio(layer: Any, applied: Applied) -> tuple[str | None, float]:
 
 
 def _wanted(applied: Applied) -> float:
-    return SCALES[applied.name] if applied.slope is None else 2 / (1 + applied.slope**2)
+    name, slope = applied.name, applied.slope
+    return scale_of(name if slope is None else {"name": name, "negative_slope": slope})
 
 
 def _kernel_initializer(layer: Any) -> Any:

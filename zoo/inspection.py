@@ -74,8 +74,8 @@ def inspect(
             no loss. Left out, or where they do not fit the outputs, random targets stand in, and a note says so.
         loss: A Keras loss, its name or a function, for all outputs that have targets; or one for each output, in their
             order or by name, ``None`` among them for an output without one. A sum over a batch is divided by its
-            examples. By default that which the model was compiled with, with its weights; for one
-            that was not, cross-entropy or squared error, by outputs and targets.
+            examples. By default that which the model was compiled with, with its weights; for one that was not,
+            cross-entropy or squared error, by outputs and targets.
         learning_rate: The rate at which the step is judged: plain gradient descent.
         sample: How many of the examples to look at, chosen at random.
         seed: Sample, fresh weights, dropout and stand-in targets follow from it.

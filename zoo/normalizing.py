@@ -1,21 +1,13 @@
-"""The layers that normalize: one list for all that read a network."""
+"""The batch normalizations that are parts of a layer."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from .layers.batch_norm import FrozenBatchNorm
+from .layers.normalizing import BATCH_NORMS
 
 layers = keras.layers
-
-#: Batch normalization, with statistics that move and with fixed ones.
-BATCH_NORMS = (layers.BatchNormalization, FrozenBatchNorm)
-#: Every layer that brings what passes through it to a fixed scale.
-NORMALIZING = (
-    *BATCH_NORMS,
-    *(layers.LayerNormalization, layers.GroupNormalization, layers.RMSNormalization, layers.UnitNormalization),
-)
 
 
 def batch_norms_inside(operation: Any) -> Iterator[keras.layers.Layer]:

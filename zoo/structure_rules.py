@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from .departure import Departure, names_of
-from .normalizing import BATCH_NORMS, NORMALIZING
+from .layers.normalizing import BATCH_NORMS, NORMALIZING
 from .probing import S_SHAPED
 from .wiring import DROPPING, WEIGHTED, Wiring, applied_by
 

@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from zoo.layers import check_selu
+from zoo.layers import FrozenBatchNorm, check_selu
 from zoo.layers.selu import SELU_CONDITIONS, dropout_after, suits_selu
 
 layers = keras.layers
@@ -59,6 +59,14 @@ def test_a_stack_that_keeps_the_conditions_is_passed(stack):
         (
             [dense(), layers.BatchNormalization(name="norm"), selu()],
             "norm: BatchNormalization sets the mean and variance that SELU keeps by itself.",
+        ),
+        (
+            [dense(), FrozenBatchNorm(name="norm"), selu()],
+            "norm: FrozenBatchNorm sets the mean and variance that SELU keeps by itself.",
+        ),
+        (
+            [dense(), layers.UnitNormalization(name="norm"), selu()],
+            "norm: UnitNormalization sets the mean and variance that SELU keeps by itself.",
         ),
         (
             [dense(), selu(), layers.Dropout(0.2, name="drop"), layers.Dense(3)],
