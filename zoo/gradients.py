@@ -12,7 +12,7 @@ import tensorflow as tf
 from .errors import DataError
 from .framework_error import said_by
 from .graph import inputs_of, takes_training
-from .probing import Place, kernels
+from .probing import Place, multiplying_weights
 from .verdict import FLAT
 
 #: A loss of a batch, from the network's outputs (a list) and the positions of its examples in the sample.
@@ -20,7 +20,7 @@ Loss = Callable[[list[Any], np.ndarray], Any]
 
 
 @dataclass
-class Moments:
+class UnitMoments:
     """Mean and variance of each unit over examples, pooled over batches by Chan's formula."""
 
     count: int = 0
@@ -59,7 +59,7 @@ class Signals:
     of the layer holds one value throughout.
     """
 
-    moments: Moments = field(default_factory=Moments)
+    moments: UnitMoments = field(default_factory=UnitMoments)
     squares: float | None = None
     saturated: list[tuple[int, float]] = field(default_factory=list)
     off: np.ndarray | None = None
@@ -96,7 +96,7 @@ def signals(
     references: Sequence[Any],
     batches: Iterable[tuple[np.ndarray, Any]],
     loss: Loss,
-) -> tuple[list[Signals], list[Moments]]:
+) -> tuple[list[Signals], list[UnitMoments]]:
     """Runs a network forwards and backwards, in training mode.
 
     Args:
@@ -114,7 +114,7 @@ def signals(
     """
     probe = _Probe(graph, places, references)
     found = [Signals(weights_finite=_weights_finite(place)) for place in places]  # before anything of the copy moves
-    inputs = [Moments() for _ in references]
+    inputs = [UnitMoments() for _ in references]
     summed: dict[int, Any] = {}
     count = 0
     for rows, x in batches:
@@ -151,7 +151,7 @@ class _Probe:
         every = [*(place.outputs for place in places), *befores, *references, *graph.outputs]
         self._of = {id(tensor): i for i, tensor in enumerate({id(t): t for t in every}.values())}
         self._model = keras.Model(inputs_of(graph), list({id(t): t for t in every}.values()))
-        self._kernels = {id(v): v for place in places for v in kernels(place.layer)}
+        self._kernels = {id(v): v for place in places for v in multiplying_weights(place.layer)}
 
     def backward(self, x: Any, loss: Callable[[list[Any]], Any]) -> tuple[_Values, list[Any], dict[int, Any]]:
         """One batch: its values, the gradients by the places' outputs, and those by the kernels."""
@@ -223,7 +223,7 @@ def _finish(place: Place, signal: Signals, gradients: dict[int, Any]) -> None:
     """The norms of a layer's kernels and of their gradients."""
     if place.layer is None:
         return
-    own = kernels(place.layer)
+    own = multiplying_weights(place.layer)
     signal.alike = bool(own) and all(_alike(v) for v in own)
     signal.weights = _norm([tf.cast(v.value, tf.float64) for v in own])
     signal.gradient = _norm([gradients[id(v)] for v in own if id(v) in gradients])

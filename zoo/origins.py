@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from .flattening import flat
-from .starting_point import kernels
+from .starting_point import kernels_by_name
 
 
 class Origins(NamedTuple):
@@ -35,7 +35,7 @@ def origins(model: keras.Model) -> Origins:
         ()
     """
     drawn: dict[str, bool] = {}
-    for name, (leaf, variable) in kernels(flat(model)).items():
+    for name, (leaf, variable) in kernels_by_name(flat(model)).items():
         layer = name.rpartition("/")[0]
         drawn[layer] = drawn.get(layer, True) and _as_drawn(leaf, variable)
     return Origins(tuple(n for n, new in drawn.items() if not new), tuple(n for n, new in drawn.items() if new))

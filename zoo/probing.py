@@ -8,9 +8,9 @@ import keras
 
 from .graph import calls, inputs_of, leaves, outputs_of, run
 from .layers.activations import Function
+from .layers.normalizing import NORMALIZING
 from .layers.rrelu import RReLU
 from .naming import free_name
-from .normalizing import NORMALIZING
 
 layers = keras.layers
 
@@ -138,7 +138,7 @@ def _is_fused(operation: Any) -> bool:
     return operation.activation not in (None, keras.activations.linear)
 
 
-def kernels(operation: Any) -> list[keras.Variable]:
+def multiplying_weights(operation: Any) -> list[keras.Variable]:
     """The weights of an operation that multiply: kernels, embeddings, projections, whether they are frozen or not.
 
     Not biases, scales and offsets, nor what belongs to a normalization or an activation.
@@ -174,7 +174,7 @@ class _Search:
         for node in self._nodes:
             for tensor in node.input_tensors:
                 self._users.setdefault(id(tensor), []).append(node)
-        self._weighted = {id(node) for node in self._nodes if kernels(node.operation)}
+        self._weighted = {id(node) for node in self._nodes if multiplying_weights(node.operation)}
         self._above = self._reach(reversed(self._nodes), lambda n: n.outputs, lambda n: n.input_tensors)
         self._below = self._reach(self._nodes, lambda n: n.input_tensors, lambda n: n.outputs)
 

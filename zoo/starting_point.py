@@ -58,7 +58,7 @@ def start_of(model: keras.Model, *, new: Collection[str] = ()) -> dict[str, np.n
         model: A Keras model.
         new: The names of layers to leave out: :func:`l2_sp` takes what has no start for fresh.
     """
-    found = kernels(flat(model)).items()
+    found = kernels_by_name(flat(model)).items()
     return {name: np.array(variable.numpy()) for name, (_, variable) in found if _layer_of(name) not in new}
 
 
@@ -116,7 +116,7 @@ def l2_sp(
     graph = flat(model)
     meant = layers_matching(graph, layers)
     new = layers_matching(graph, fresh) if fresh else frozenset()
-    found = {name: v for name, (_, v) in kernels(graph).items() if _layer_of(name) in meant}
+    found = {name: v for name, (_, v) in kernels_by_name(graph).items() if _layer_of(name) in meant}
     starts = {name: v.numpy() for name, v in found.items()} if start is None else _given(start)
     reused = [n for n, v in found.items() if _held(n, v, starts) and _layer_of(n) not in new]
     if not reused:
@@ -134,7 +134,7 @@ def l2_sp(
     return Pull(alpha, beta, tuple(reused), tuple(others), model, before)
 
 
-def kernels(graph: keras.Model) -> dict[str, tuple[keras.layers.Layer, Any]]:
+def kernels_by_name(graph: keras.Model) -> dict[str, tuple[keras.layers.Layer, Any]]:
     """The kernels of a flat network, each once, by ``LAYER/WEIGHT``, with the layer that holds it.
 
     The name is of the layer that is called; a part of it, such as a projection of attention, may be what holds it.

@@ -10,7 +10,7 @@ from .graph import operations
 from .layers.max_norm import norm_axes
 from .normalizing import batch_norms_inside
 from .plan import Plan
-from .probing import kernels
+from .probing import multiplying_weights
 from .wiring import WEIGHTED, Applied, Wiring, applied_by
 
 layers = keras.layers
@@ -57,7 +57,7 @@ def _live_above_frozen(wiring: Wiring) -> tuple[str, ...]:
     found: list[str] = []
     next_below: dict[int, set[bool]] = {}  # of what a call gives, whether the kernels next below learn
     for node in wiring.nodes:
-        operation, own = node.operation, kernels(node.operation)
+        operation, own = node.operation, multiplying_weights(node.operation)
         below = set().union(*(next_below[id(source)] for source in wiring.sources(node)))
         if own:
             learning = {id(v) for v in operation.trainable_variables}

@@ -15,7 +15,7 @@ from .graph import calls, leaves, operations
 from .layer_pattern import layers_matching
 from .orthonormal import KINDS, draw
 from .text_table import text_table
-from .variance_sweep import Scaled, Sweep, kernels
+from .variance_sweep import Scaled, Sweep, kernels_in_order
 
 #: A layer is said to tell examples hardly apart where less than this share of its variance does.
 _HARDLY = 0.01
@@ -112,7 +112,7 @@ def lsuv(
     _check_statistics(graph, wanted)
     given = graph._standardize_inputs(keras.tree.map_structure(engine.as_input, batch))
     inputs = {id(tensor): value for tensor, value in zip(graph.inputs, given, strict=True)}
-    changed = [kernel for layer in wanted for kernel in kernels(layer)]
+    changed = [kernel for layer in wanted for kernel in kernels_in_order(layer)]
     held = [np.asarray(keras.ops.convert_to_numpy(kernel)) for kernel in changed]
     try:
         if orthonormal:

@@ -147,15 +147,15 @@ class Sweep:
         return abs(variance - 1) < self._tolerance
 
 
-def kernels(layer: Any) -> list[Any]:
-    """A layer's kernels; the last one is scaled."""
+def kernels_in_order(layer: Any) -> list[Any]:
+    """A layer's kernels in the order in which they are applied; the last one is scaled."""
     if isinstance(layer, SEPARABLE):
         return [layer.depthwise_kernel, layer.pointwise_kernel]
     return [layer.kernel]
 
 
 def _scale(layer: Any, factor: float) -> None:
-    kernel = kernels(layer)[-1]
+    kernel = kernels_in_order(layer)[-1]
     kernel.assign(kernel * factor)
 
 

@@ -9,9 +9,9 @@ import keras
 
 from .graph import calls
 from .layers.activations import Function
-from .normalizing import NORMALIZING
+from .layers.normalizing import NORMALIZING
 from .orthonormal import DEPTHWISE, FULL, SEPARABLE, TRANSPOSED
-from .probing import curve_of, kernels
+from .probing import curve_of, multiplying_weights
 
 layers = keras.layers
 
@@ -145,7 +145,7 @@ class Wiring:
         """The ``id`` of the calls with no layer with weights above them: outputs, and what comes after them."""
         below: set[int] = set()
         for node in reversed(self.nodes):
-            if any(id(user) in below or kernels(user.operation) for user in self.users(node)):
+            if any(id(user) in below or multiplying_weights(user.operation) for user in self.users(node)):
                 below.add(id(node))
         return frozenset(id(node) for node in self.nodes) - below
 
