@@ -94,7 +94,7 @@ class OwnPart:
         apart = object.__new__(type(self.loss))  # copy() would go through the configuration: not all have one
         apart.__dict__.update(self.loss.__dict__, reduction=None)
         values: Any = apart(truth, output)
-        if not values.shape:  # Keras adds up no single number
+        if not len(values.shape):  # Keras adds up no single number
             return values
         total: Any = keras.ops.sum(values)
         return total / len(truth)
