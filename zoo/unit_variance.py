@@ -13,6 +13,7 @@ from .flattening import flat
 from .given_arrays import as_arrays, by_input
 from .graph import calls, leaves, operations
 from .layer_pattern import layers_matching
+from .layers.scalars import number
 from .orthonormal import KINDS, draw
 from .text_table import text_table
 from .variance_sweep import Scaled, Sweep, kernels_in_order
@@ -128,7 +129,7 @@ def lsuv(
 
 
 def _check_tolerance(tolerance: Any) -> None:
-    if isinstance(tolerance, bool) or not isinstance(tolerance, (int, float)) or not 0 < tolerance < 1:
+    if not number(tolerance) or not 0 < tolerance < 1:
         what = "LSUV cannot use its `tolerance`."
         raise RecipeError(what, expected="a number above 0 and below 1", received=repr(tolerance), fix="0.01 is usual.")
 
