@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeGuard
 
 import keras
 
@@ -10,6 +9,7 @@ from .errors import RecipeError
 from .layers import optimizer
 from .layers.by_name import parameters
 from .layers.optimizers import names
+from .layers.scalars import number
 from .momentum_cycle import argument_of
 from .recipe import Recipe
 from .recipe_stage import StagePart
@@ -73,11 +73,11 @@ def _check_length(stage: StagePart, per_epoch: int, longer: str) -> None:
     epochs = "1 epoch" if stage.epochs == 1 else f"{stage.epochs} epochs"
     has = f"the stage '{stage.name}' has {steps} ({epochs} of {per_epoch})"
     rise = rate.get("steps" if rate.get("name") in ("warm_up", "WarmUp") else "warmup_steps")
-    if _number(rise) and rise >= steps:
+    if number(rise) and rise >= steps:
         what = f"The warm-up takes {rise} steps, and {has}: its rate would never be reached."
         raise RecipeError(what, expected=f"fewer than {steps} steps of warm-up", received=str(rise), fix=longer)
     share = rate.get("pct_start", 0.3)
-    if rate.get("name") not in ("one_cycle", "OneCycle") or "steps" in rate or not _number(share) or not 0 < share < 1:
+    if rate.get("name") not in ("one_cycle", "OneCycle") or "steps" in rate or not number(share) or not 0 < share < 1:
         return
     if share * steps <= 1:
         what = f"One cycle with pct_start = {share} takes {math.floor(1 / share) + 1} steps or more, and {has}."
@@ -95,7 +95,3 @@ def _check_patience(stage: StagePart) -> None:
     received = f"patience = {slower['patience']} for reduce_on_plateau, {stop['patience']} for early_stopping"
     fix = "Raise --patience, or lower the patience of reduce_on_plateau."
     raise RecipeError(what, expected="the shorter patience for reduce_on_plateau", received=received, fix=fix)
-
-
-def _number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
