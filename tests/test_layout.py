@@ -67,6 +67,11 @@ ROWS = (
     ("output_form", "measured_loss"),
     ("probing", "measured_copy", "inspection"),
     ("given_arrays", "inspection"),
+    ("atomic", "feature_shard", "feature_folder", "feature_cache"),
+    ("features", "feature_folder", "extraction"),
+    ("file_lock", "feature_folder"),
+    ("extraction_batches", "extraction"),
+    ("read_ahead", "extraction"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.
@@ -256,6 +261,7 @@ except SystemExit as done:
         ("info", "RUN"),
         ("finetune", "--help"),
         ("inspect", "--help"),
+        ("cache", "--help"),
         ("info", "glyphs"),
     ],
     ids=lambda arguments: " ".join(arguments or ("import zoo",)),
