@@ -29,7 +29,6 @@ from pathlib import Path
 
 import numpy as np
 
-import zoo.feature_shard
 from zoo import extraction
 from zoo.errors import CacheError
 from zoo.extraction import Filled, Sink, fill
@@ -136,8 +135,8 @@ class Trials:
             in_a_child(lambda i=i: extract(self.root / f"timed{i}", wait=wait))
             took.append(time.perf_counter() - started)
             shutil.rmtree(self.root / f"timed{i}")
+        path = self.root / "killed"
         while self.counts.get("kills", {}).get("trials", 0) < number:
-            path = self.root / "killed"
             path.mkdir()
             if in_a_child(lambda: extract(path, wait=wait), self.random.uniform(0, sorted(took)[1])) == 0:
                 self.count("kills", came_too_late=1)
@@ -147,9 +146,9 @@ class Trials:
 
     def points(self) -> None:
         """Kills before and after every call that changes the disk, one after another."""
+        path = self.root / "point"
         for before in (True, False):
             for call in range(10**6):
-                path = self.root / "point"
                 path.mkdir()
                 code = in_a_child(lambda call=call, before=before: _dying(call, before, lambda: _short(path)))
                 if code == 0:

@@ -42,31 +42,27 @@ def plan_batches(missing: Sequence[int], known: Sequence[int], size: int) -> lis
         [([4, 1, 2], 1, (1, 2))]
     """
     order = np.asarray(missing, "int64")
+    if not len(order):
+        return []
     whole = len(order) // size * size
     full = [order[start : start + size] for start in range(0, whole, size)]
     short = order[whole:]
     if known:
         rest = [_filled(short, np.asarray(known[:CHECKED], "int64"), size)] if len(short) else []
         return [*rest, *(Batch(part, size) for part in full)]
-    if full:
-        again = full[0][:CHECKED]
-        first = Batch(full[0], size, remembered=tuple(range(len(again))))
-        check = _filled(short, again, size) if len(short) else _checking(full[0], full[-1], size)
-        return [first, check, *(Batch(part, size) for part in full[1:])]
-    if len(short) > 1:
-        first = Batch(np.resize(short, size), len(short), remembered=tuple(range(min(CHECKED, len(short) // 2))))
-        return [first, _filled(short[:0], short[: len(short) // 2][:CHECKED], size)]
-    return [Batch(np.resize(short, size), 1)] if len(short) else []
+    if len(order) == 1:
+        return [Batch(np.resize(order, size), 1)]
+    if len(order) <= size:
+        again = order[: min(CHECKED, (len(order) + 1) // 2)]
+        first = Batch(np.resize(order, size), len(order), remembered=tuple(range(len(again))))
+        return [first, _filled(order[:0], again[::-1], size)]
+    again = order[: min(CHECKED, max(1, size // 2))]
+    first = Batch(full[0], size, remembered=tuple(range(len(again))))
+    # Where no place is left over, a batch that stores nothing: some of the first, between those of the last.
+    check = _filled(short, again, size) if len(short) else _filled(full[-1][: size - len(again)], again, size, new=0)
+    return [first, check, *(Batch(part, size) for part in full[1:])]
 
 
-def _filled(new: np.ndarray, again: np.ndarray, size: int) -> Batch:
-    indices = np.concatenate([new, np.resize(again, size - len(new))])
-    return Batch(indices, len(new), again=tuple(range(len(new), size)))
-
-
-def _checking(first: np.ndarray, last: np.ndarray, size: int) -> Batch:
-    """A batch that stores nothing: some of the first, in other places, between those of the last."""
-    indices = last[::-1].copy()
-    again = first[:CHECKED][: max(1, size // 2)]
-    indices[size - len(again) :] = again[::-1] if last is not first else again
-    return Batch(indices, 0, again=tuple(range(size - len(again), size)))
+def _filled(front: np.ndarray, again: np.ndarray, size: int, *, new: int | None = None) -> Batch:
+    indices = np.concatenate([front, np.resize(again, size - len(front))])
+    return Batch(indices, len(front) if new is None else new, again=tuple(range(len(front), size)))

@@ -174,7 +174,8 @@ def _difference(column: np.ndarray, kept: np.ndarray) -> float:
     if not finite.any():
         return 0.0
     mean = float(np.mean(np.abs(column), dtype="float64", where=finite))
-    largest = float(np.max(np.abs(column - kept.astype(column.dtype)), initial=0.0, where=finite))
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        largest = float(np.max(np.abs(column - kept.astype(column.dtype)), initial=0.0, where=finite))
     return largest / mean if mean else 0.0
 
 

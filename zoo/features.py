@@ -94,9 +94,9 @@ class Features:
         """
         if budget is not None and self.nbytes > budget:
             what = "The features do not fit the memory that they may take."
-            received = f"{self.nbytes / 1e6:.0f} MB"
+            received = f"{self.nbytes:,} bytes"
             fix = "Raise the budget, or read them batch by batch: .rows(indices), .dataset(targets, batch_size)."
-            raise CacheError(what, expected=f"at most {budget / 1e6:.0f} MB", received=received, fix=fix)
+            raise CacheError(what, expected=f"at most {budget:,} bytes", received=received, fix=fix)
         if self.in_memory and np.array_equal(self._row, np.arange(len(self._parts[0][0]))):
             return list(self._parts[0])
         return self.rows(np.arange(len(self)))
