@@ -102,10 +102,11 @@ def test_digests_with_any_bytes_are_told_apart(raw, data):
 def test_of_several_examples_with_one_content_the_first_is_missing(tmp_path):
     a, b, c = EXAMPLES[:3]
     folder = FeatureFolder(tmp_path)
-    assert folder.missing([a, b, a, c, b]) == [0, 1, 3]
+    assert folder.missing([a, b, a, c, b]).tolist() == [0, 1, 3]
     folder.add([b], columns([b]))
-    assert folder.missing([a, b, a, c, b]) == [0, 3]
-    assert folder.missing([]) == []
+    assert folder.missing([a, b, a, c, b]).tolist() == [0, 3]
+    assert folder.holds([a, b, a]).tolist() == [False, True, False]
+    assert folder.missing([]).tolist() == folder.holds([]).tolist() == []
 
 
 def test_an_example_that_is_not_there_is_a_key_error(tmp_path):

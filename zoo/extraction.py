@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from .feature_folder import FeatureFolder
 from .read_ahead import Read, read_ahead
 
 #: A shard is written when it holds so many bytes, or so many seconds of work: that is what a kill can lose.
-SHARD_BYTES = 2**26
+SHARD_BYTES = 2**25
 SHARD_SECONDS = 15.0
 
 Run = Callable[[Any], list[np.ndarray]]
@@ -103,7 +102,8 @@ def fill(
 
 
 def _missing(sinks: Sequence[Sink], examples: Sequence[str]) -> list[int]:
-    return sorted({position for sink in sinks for position in sink.folder.missing(examples)})
+    found = [sink.folder.missing(examples) for sink in sinks]
+    return np.unique(np.concatenate(found)).tolist()
 
 
 @dataclass
@@ -123,9 +123,8 @@ class _Extraction:
 
     def of(self, missing: list[int], read: Read, step: Step | None) -> None:
         """Computes what is missing."""
-        left = [set(sink.folder.missing(self.examples)) for sink in self.sinks]
-        new = {self.examples[position] for position in missing}
-        known = list(islice((i for i, example in enumerate(self.examples) if example not in new), CHECKED))
+        left = [~sink.folder.holds(self.examples) for sink in self.sinks]
+        known = np.flatnonzero(~np.any(left, axis=0))[:CHECKED].tolist()
         batches = plan_batches(missing, known, self.batch)
         self.trusted = not any(one.again for one in batches) or bool(known)
         done = 0
@@ -139,10 +138,10 @@ class _Extraction:
         finally:
             self._flush(left)
 
-    def _take(self, one: Batch, columns: list[np.ndarray], left: list[set[int]]) -> None:
+    def _take(self, one: Batch, columns: list[np.ndarray], left: list[np.ndarray]) -> None:
         columns = [np.asarray(column) for column in columns]
         if any(column.ndim < 1 or len(column) != self.batch for column in columns):
-            self._distrust()
+            raise NeighboursMatter
         self._compare(one, columns)
         for place in one.remembered:
             self.computed[int(one.indices[place])] = [column[place].copy() for column in columns]
@@ -164,21 +163,17 @@ class _Extraction:
                 digest = [self.examples[position]]
                 same = all(s.folder.agrees(digest, [now[c][None] for c in s.columns]) for s in self.sinks)
             if not same:
-                self._distrust()
+                raise NeighboursMatter
         self.trusted = self.trusted or bool(one.again)
 
-    def _distrust(self) -> None:
-        self.positions, self.parts = [], []
-        raise NeighboursMatter
-
-    def _flush(self, left: list[set[int]]) -> None:
+    def _flush(self, left: list[np.ndarray]) -> None:
         if not self.positions or not self.trusted:
             return
         positions, parts = self.positions, self.parts
         self.positions, self.parts, self.bytes = [], [], 0
         for sink, wanted in zip(self.sinks, left, strict=True):
-            rows = [row for row, position in enumerate(positions) if position in wanted]
-            if rows:
+            rows = np.flatnonzero(wanted[positions])
+            if len(rows):
                 columns = [np.concatenate([part[c] for part in parts]) for c in sink.columns]
                 taken = columns if len(rows) == len(positions) else [column[rows] for column in columns]
                 sink.folder.add([self.examples[positions[row]] for row in rows], taken)

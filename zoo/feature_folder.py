@@ -37,7 +37,7 @@ class FeatureFolder:
         >>> folder = FeatureFolder(tmp / "features")
         >>> folder.add(examples[:2], [np.array([[1.0], [2.0]])]).rows
         2
-        >>> folder.missing(examples), folder.features(examples[:2]).rows([1])[0].tolist()
+        >>> folder.missing(examples).tolist(), folder.features(examples[:2]).rows([1])[0].tolist()
         ([2], [[2.0]])
     """
 
@@ -147,13 +147,17 @@ class FeatureFolder:
         places = np.minimum(np.searchsorted(known, examples), len(known) - 1)
         return places, known[places] == examples
 
-    def missing(self, examples: Sequence[str]) -> list[int]:
-        """The positions of those examples that are not there; of several with one content, the first."""
+    def holds(self, examples: Sequence[str]) -> np.ndarray:
+        """Whether each example is there: ``(examples,)`` of bool."""
+        return self._found(as_bytes(examples))[1]
+
+    def missing(self, examples: Sequence[str]) -> np.ndarray:
+        """The positions of those examples that are not there, in order; of several with one content, the first."""
         digests = as_bytes(examples)
         _, there = self._found(digests)
         first = np.zeros(len(digests), bool)
         first[np.unique(digests, return_index=True)[1]] = True
-        return np.flatnonzero(first & ~there).tolist()
+        return np.flatnonzero(first & ~there)
 
     def features(self, examples: Sequence[str]) -> Features:
         """The features of some examples, in their order; nothing is read yet.
