@@ -1,11 +1,12 @@
 """The training loop around Keras, epoch by epoch.
 
-Keras computes each step (``train_on_batch``); the loop decides what a step sees. Batches, augmentation and dropout are
-a pure function of seed, stage, epoch and step: before each step the state of every random generator is set from them.
+Keras computes each step (``train_on_batch``, or :mod:`zoo.steps`, several a call); the loop decides what a step sees.
+Batches, augmentation and dropout are a pure function of seed, stage, epoch and step: before each step the state of
+every random generator is set from them.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,19 +20,9 @@ from .layers.mixing import Mixing, mixing
 from .progress import Progress
 from .recipe_stage import StagePart
 from .seeds import derive, generator
+from .side import Side
 from .stage_network import StageNetwork
-
-
-@dataclass(frozen=True)
-class Side:
-    """The examples of one side: how to read their inputs (by indices counted from 0), targets, and weights."""
-
-    read: engine.Read
-    targets: np.ndarray
-    weights: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.targets)
+from .steps import Steps, several_steps
 
 
 @dataclass(frozen=True)
@@ -98,15 +89,25 @@ def run_epochs(
     told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
     callbacks = keras.callbacks.CallbackList(told, model=model)
     callbacks.set_params({"epochs": stage.epochs, "steps": job.steps, "verbose": 0})
+    several = several_steps(model, train, states, job.batch_size, stage.epochs * job.steps)
+    each = any(map(watches_steps, told))
     history: list[dict[str, Any]] = []
     model.stop_training = False
     callbacks.on_train_begin()
     for epoch in range(stage.epochs):
         callbacks.on_epoch_begin(epoch)
         started = time.perf_counter()
-        figures, rate = _train_epoch(model, train, states, index, epoch, job, callbacks)
+        order = batches(len(train), job.batch_size, job.seed, index, epoch)
+        draws = [[derive(job.seed, "draw", index, epoch, i, name) for name in states] for i in range(len(order))]
+        if several is not None:
+            total, rate = _several_a_call(model, train, order, draws, several, callbacks, each=each)
+        else:
+            mixes = [derive(job.seed, "mix", index, epoch, i) for i in range(len(order))]
+            total, rate = _one_a_call(model, train, order, draws, list(states.values()), (job.mixing, mixes), callbacks)
+        figures = {key: value / len(train) for key, value in total.items()}
         if len(val):
-            figures |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
+            measured = several.evaluate(val) if several is not None else _one_by_one(model, val, job.batch_size)
+            figures |= {f"val_{key}": value / len(val) for key, value in _summed(measured).items()}
         if not np.isfinite(figures["loss"]):
             raise diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
         figures["learning_rate"] = rate
@@ -122,6 +123,8 @@ def run_epochs(
 
 class _Telling(keras.callbacks.Callback):
     """Tells how far a stage is: by epochs, and by steps within an epoch that takes long."""
+
+    watches_steps = False  # the last step of a call will do
 
     def __init__(self, progress: Progress, stage: StagePart):
         super().__init__()
@@ -160,34 +163,89 @@ def batches(count: int, batch_size: int, seed: int, stage: int, epoch: int) -> l
     return [order[i : i + batch_size] for i in range(0, count, batch_size)]
 
 
-def _train_epoch(
+def watches_steps(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback wants to be told of every step: all that do something then, unless they say otherwise."""
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    plain = keras.callbacks.Callback
+    does = any(hook in vars(callback) or getattr(type(callback), hook) is not getattr(plain, hook) for hook in hooks)
+    return does and bool(getattr(callback, "watches_steps", True))
+
+
+def _several_a_call(
     model: StageNetwork,
     train: Side,
-    states: Mapping[str, Any],
-    stage: int,
-    epoch: int,
-    job: Job,
+    order: Sequence[np.ndarray],
+    draws: Sequence[Sequence[int]],
+    several: Steps,
+    callbacks: keras.callbacks.CallbackList,
+    *,
+    each: bool,
+) -> tuple[dict[str, float], float]:
+    """The figures of an epoch, sums over its examples, and the learning rate of its last step."""
+    rows: list[dict[str, float]] = []
+    rate = float("nan")
+    for start in range(0, len(order), several.per_read):
+        read = slice(start, start + several.per_read)
+        part = several.read(train, order[read], draws[read])
+        for first, last in calls(start, min(start + several.per_read, len(order)), len(order), each=each):
+            callbacks.on_train_batch_begin(first)
+            if last == len(order):
+                rate = rate_of(model)  # before the step: a schedule then tells the next one's
+            rows += several.train(part, first - start, last - start)
+            callbacks.on_train_batch_end(last - 1, rows[-1])
+    return _summed(zip(map(len, order), rows, strict=True)), rate
+
+
+def calls(start: int, stop: int, steps: int, *, each: bool) -> list[tuple[int, int]]:
+    """The steps from ``start`` to before ``stop``, as calls: every step one, or all of them; an epoch's last by itself.
+
+    Args:
+        start: The first step.
+        stop: The one after the last.
+        steps: The steps of the epoch.
+        each: Whether every step is a call.
+
+    Returns:
+        The first step of each call, and the one after its last.
+
+    Example:
+        >>> calls(0, 4, 9, each=False), calls(4, 9, 9, each=False), calls(0, 2, 9, each=True)
+        ([(0, 4)], [(4, 8), (8, 9)], [(0, 1), (1, 2)])
+    """
+    if each:
+        return [(step, step + 1) for step in range(start, stop)]
+    cut = min(stop, steps - 1)
+    return [(first, last) for first, last in ((start, cut), (cut, stop)) if first < last]
+
+
+def _one_a_call(
+    model: StageNetwork,
+    train: Side,
+    order: Sequence[np.ndarray],
+    draws: Sequence[Sequence[int]],
+    states: Sequence[Any],
+    mixes: tuple[Mixing | None, Sequence[int]],
     callbacks: keras.callbacks.CallbackList,
 ) -> tuple[dict[str, float], float]:
-    """The figures of an epoch, means over its examples, and the learning rate of its last step."""
-    total: dict[str, float] = {}
+    """As :func:`_several_a_call`, with examples that may be augmented and mixed."""
+    rows: list[dict[str, float]] = []
     rate = float("nan")
-    for step, indices in enumerate(batches(len(train), job.batch_size, job.seed, stage, epoch)):
+    mixing, mixing_seeds = mixes
+    for step, indices in enumerate(order):
         callbacks.on_train_batch_begin(step)
-        for name, state in states.items():
-            state.assign(np.array([derive(job.seed, "draw", stage, epoch, step, name), 0]))
+        for state, draw in zip(states, draws[step], strict=True):
+            state.assign(np.array([draw, 0]))
         weights = None if train.weights is None else train.weights[indices]
         x, targets = engine.as_input(train.read(indices)), train.targets[indices]
-        if job.mixing is not None:
-            mix = job.mixing.draw(len(indices), x.shape[1:], derive(job.seed, "mix", stage, epoch, step))
+        if mixing is not None:
+            mix = mixing.draw(len(indices), x.shape[1:], mixing_seeds[step])
             targets, weights = mix.targets(targets, weights)
             x = model.to_be_mixed(x, mix)
-        if step == job.steps - 1:
-            rate = rate_of(model)  # before the step: a schedule then tells the next one's
-        logs = model.train_on_batch(x, targets, sample_weight=weights, return_dict=True)
-        _add(total, logs, len(indices))
-        callbacks.on_train_batch_end(step, logs)
-    return {key: value / len(train) for key, value in total.items()}, rate
+        if step == len(order) - 1:
+            rate = rate_of(model)
+        rows.append(model.train_on_batch(x, targets, sample_weight=weights, return_dict=True))
+        callbacks.on_train_batch_end(step, rows[-1])
+    return _summed(zip(map(len, order), rows, strict=True)), rate
 
 
 def rate_of(model: Any) -> float:
@@ -195,18 +253,21 @@ def rate_of(model: Any) -> float:
     return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
-def _evaluate(model: StageNetwork, side: Side, batch_size: int) -> dict[str, float]:
-    total: dict[str, float] = {}
+def _one_by_one(model: StageNetwork, side: Side, batch_size: int) -> Iterator[tuple[int, dict[str, float]]]:
+    """How many examples each batch of a side has, and its figures."""
     for start in range(0, len(side), batch_size):
         indices = np.arange(start, min(start + batch_size, len(side)))
-        logs = model.test_on_batch(engine.as_input(side.read(indices)), side.targets[indices], return_dict=True)
-        _add(total, logs, len(indices))
-    return {key: value / len(side) for key, value in total.items()}
+        x = engine.as_input(side.read(indices))
+        yield len(indices), model.test_on_batch(x, side.targets[indices], return_dict=True)
 
 
-def _add(total: dict[str, float], logs: Mapping[str, Any], count: int) -> None:
-    for key, value in logs.items():
-        total[key] = total.get(key, 0.0) + float(value) * count
+def _summed(measured: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, float]:
+    """The sum of each figure over the examples."""
+    total: dict[str, float] = {}
+    for count, logs in measured:
+        for key, value in logs.items():
+            total[key] = total.get(key, 0.0) + float(value) * count
+    return total
 
 
 def _shown(row: Mapping[str, Any]) -> str:
