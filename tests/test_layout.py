@@ -41,6 +41,9 @@ ROWS = (
     ("graph", "surgery", "preparation"),
     ("formats", "restoring"),
     ("engine", "adaptation", "train"),
+    ("engines", "engine", "engine_difference", "engine_choice"),
+    ("folding", "engines", "engine", "engine_memory", "engine_choice"),
+    ("processor", "engines", "lock"),
     ("adaptation", "batch_norms"),
     ("editing", "batch_norms"),
     ("linear_layers", "folding"),
@@ -79,7 +82,10 @@ GROUND = ("strict_toml", "input_form", "atomic", "seeds", "text_table", "progres
 
 #: The only files that may name TensorFlow; the others speak Keras and NumPy.
 TENSORFLOW = {
-    "zoo.engine",
+    "zoo.engines.bfloat16",
+    "zoo.engines.constants",
+    "zoo.engines.onednn_bfloat16",
+    "zoo.engines.tensorflow",
     "zoo.device",
     "zoo.gradients",
     "zoo.formats.tf_checkpoint",

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -162,11 +162,12 @@ def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
         return _timed(trunk, decision, first, count, setup)
     trial = _try(trunk, decision.engine, first, count, setup, compared=decision.compared)
     if isinstance(trial, _Trial):
-        return _choice(trial, decision.why)
+        return _choice(trial, trial.why(decision.why))
     if "keras" in decision.candidates and decision.engine != "keras":  # auto: it may be another than the default
         other = _try(trunk, "keras", first, count, setup)
         if isinstance(other, _Trial):
-            return _choice(other, f"{decision.engine} is not taken: {trial}")
+            why = f"{decision.engine} is not taken: {trial}"
+            return _kept(trunk, decision, other, Remembered("keras", why), ())
         trial = other
     what = f"The engine '{decision.engine}' cannot run the network '{trunk.name}': {trial}."
     raise DeviceError(what, fix="Use the engine auto, or keras.")
@@ -175,7 +176,7 @@ def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
 def _choice(trial: _Trial, reason: str, speeds: Mapping[str, float] | None = None, notes: Sequence[str] = ()) -> Choice:
     found = trial.verdict.difference if trial.verdict else None
     said = (trial.engine.note, *notes)
-    return Choice(trial.engine, trial.why(reason), found, speeds or {}, tuple(line for line in said if line))
+    return Choice(trial.engine, reason, found, speeds or {}, tuple(line for line in said if line))
 
 
 def _try(
@@ -228,12 +229,10 @@ def _timed(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
         raise DeviceError(what, fix="Use float32, or the engine keras.")
     measured = ", ".join(f"{name} {speed:g}" for name, speed in speeds.items())
     why = best.why(f"timed on the first batch: {measured} examples a second")
-    return _remembered(trunk, decision, best, Remembered(best.engine.name, why, speeds), notes)
+    return _kept(trunk, decision, best, Remembered(best.engine.name, why, speeds), notes)
 
 
-def _remembered(
-    trunk: keras.Model, decision: Decision, best: _Trial, choice: Remembered, notes: Sequence[str]
-) -> Choice:
+def _kept(trunk: keras.Model, decision: Decision, best: _Trial, choice: Remembered, notes: Sequence[str]) -> Choice:
     """Keeps a choice; where another process was first, its choice is taken."""
     kept = choice
     if decision.key:
@@ -242,7 +241,7 @@ def _remembered(
         except DeviceError as reason:
             notes = [*notes, f"not remembered: {reason}"]
     if kept.engine == choice.engine:
-        return _choice(replace(best, verdict=None), choice.why, choice.speeds, notes)
+        return _choice(best, choice.why, choice.speeds, notes)
     best.engine.close()
     setup = best.engine.setup
     return Choice(make(trunk, kept.engine, setup), f"chosen by another process ({kept.why})", None, kept.speeds)

@@ -13,7 +13,7 @@ import numpy as np
 from ..device import out_of_memory
 from ..processor import flags, processor_features, processor_name
 
-#: Raised when the arithmetic of an engine changes by zoo's own doing, so that features kept from before are not mixed in.
+#: Raised when zoo changes how an engine computes, so that features kept from before are not mixed in.
 FORM = 1
 #: What to do when memory runs out: the user does not choose the size of these batches.
 MEMORY = "Free memory, or compute on the processor: --device cpu."

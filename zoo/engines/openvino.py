@@ -1,4 +1,4 @@
-"""Intel's OpenVINO on the processor, from the same graph of constants as TensorFlow's engine; the extra ``[openvino]``."""
+"""Intel's OpenVINO, from the graph of constants that TensorFlow's engine runs; the extra ``[openvino]``."""
 
 import importlib
 import importlib.util
