@@ -6,9 +6,7 @@ every random generator is set from them.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,41 +14,13 @@ import numpy as np
 
 from . import engine
 from .errors import ZooError
-from .layers.mixing import Mixing, mixing
+from .job import Job
 from .progress import Progress
 from .recipe_stage import StagePart
 from .seeds import derive, generator
 from .side import Side
 from .stage_network import StageNetwork
 from .steps import Steps, several_steps
-
-
-@dataclass(frozen=True)
-class Job:
-    """What stays the same over the stages of a run; ``moments`` are mean and spread of each number of vectors."""
-
-    train: Side
-    val: Side
-    seed: int
-    batch_size: int
-    loss: Any
-    metrics: Callable[[], list[Any]]
-    augment: str | tuple[Mapping[str, Any], ...] = "none"
-    kind: str = "image"
-    moments: tuple[np.ndarray, np.ndarray] | None = None
-    precision: str = "float32"
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
-
-    @property
-    def steps(self) -> int:
-        """The steps of an epoch."""
-        return -(-len(self.train) // self.batch_size)
-
-    @cached_property
-    def mixing(self) -> Mixing | None:
-        """What mixes the examples of a batch with their targets, if anything does."""
-        return mixing(self.augment, self.kind) if self.augment != "none" else None
 
 
 def diverged(stage: StagePart, how: str) -> ZooError:
@@ -80,37 +50,23 @@ def run_epochs(
         watching: Callbacks that are told after the user's own.
 
     Returns:
-        A row an epoch: stage, epoch (from 1), the figures, the learning rate in force in its last step, seconds.
+        A row an epoch: stage, epoch (from 1), what :meth:`Epochs.run` gives, seconds.
 
     Raises:
         ZooError: if the loss is no longer finite.
     """
-    train, val = sides
     told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
-    callbacks = keras.callbacks.CallbackList(told, model=model)
-    callbacks.set_params({"epochs": stage.epochs, "steps": job.steps, "verbose": 0})
-    several = several_steps(model, train, states, job.batch_size, stage.epochs * job.steps)
-    each = any(map(watches_steps, told))
+    epochs = Epochs(model, sides, index, job, states, told, stage.epochs)
+    callbacks = epochs.callbacks
     history: list[dict[str, Any]] = []
     model.stop_training = False
     callbacks.on_train_begin()
     for epoch in range(stage.epochs):
         callbacks.on_epoch_begin(epoch)
         started = time.perf_counter()
-        order = batches(len(train), job.batch_size, job.seed, index, epoch)
-        draws = [[derive(job.seed, "draw", index, epoch, i, name) for name in states] for i in range(len(order))]
-        if several is not None:
-            total, rate = _several_a_call(model, train, order, draws, several, callbacks, each=each)
-        else:
-            mixes = [derive(job.seed, "mix", index, epoch, i) for i in range(len(order))]
-            total, rate = _one_a_call(model, train, order, draws, list(states.values()), (job.mixing, mixes), callbacks)
-        figures = {key: value / len(train) for key, value in total.items()}
-        if len(val):
-            measured = several.evaluate(val) if several is not None else _one_by_one(model, val, job.batch_size)
-            figures |= {f"val_{key}": value / len(val) for key, value in _summed(measured).items()}
+        figures = epochs.run(epoch)
         if not np.isfinite(figures["loss"]):
             raise diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
-        figures["learning_rate"] = rate
         seconds = round(time.perf_counter() - started, 4)
         history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
         callbacks.on_epoch_end(epoch, dict(figures))
@@ -171,29 +127,107 @@ def watches_steps(callback: keras.callbacks.Callback) -> bool:
     return does and bool(getattr(callback, "watches_steps", True))
 
 
-def _several_a_call(
-    model: StageNetwork,
-    train: Side,
-    order: Sequence[np.ndarray],
-    draws: Sequence[Sequence[int]],
-    several: Steps,
-    callbacks: keras.callbacks.CallbackList,
-    *,
-    each: bool,
-) -> tuple[dict[str, float], float]:
-    """The figures of an epoch, sums over its examples, and the learning rate of its last step."""
-    rows: list[dict[str, float]] = []
-    rate = float("nan")
-    for start in range(0, len(order), several.per_read):
-        read = slice(start, start + several.per_read)
-        part = several.read(train, order[read], draws[read])
-        for first, last in calls(start, min(start + several.per_read, len(order)), len(order), each=each):
-            callbacks.on_train_batch_begin(first)
-            if last == len(order):
-                rate = rate_of(model)  # before the step: a schedule then tells the next one's
-            rows += several.train(part, first - start, last - start)
-            callbacks.on_train_batch_end(last - 1, rows[-1])
-    return _summed(zip(map(len, order), rows, strict=True)), rate
+class Epochs:
+    """The epochs of a stage, each a call of :meth:`run`.
+
+    Args:
+        model: What the stage trains, compiled.
+        sides: The training and the validation side.
+        index: The stage's number, from 0.
+        job: Seed, batch size.
+        states: The states of the random generators, by name.
+        told: The callbacks that are told of steps.
+        most: How many epochs there are at most.
+    """
+
+    def __init__(
+        self,
+        model: StageNetwork,
+        sides: tuple[Side, Side],
+        index: int,
+        job: Job,
+        states: Mapping[str, Any],
+        told: Sequence[keras.callbacks.Callback],
+        most: int,
+    ):
+        self._model, self._index, self._job, self._states = model, index, job, states
+        self._train, self._val = sides
+        self.callbacks = keras.callbacks.CallbackList(list(told), model=model)
+        self.callbacks.set_params({"epochs": most, "steps": job.steps, "verbose": 0})
+        self._each = any(map(watches_steps, told))
+        self._several = several_steps(model, self._train, states, job.batch_size, most * job.steps)
+
+    def run(self, epoch: int) -> dict[str, float]:
+        """Trains an epoch and measures the validation side.
+
+        Args:
+            epoch: Its number, from 0.
+
+        Returns:
+            Loss and metrics, means over the examples, and the learning rate in force in the last step.
+        """
+        job, several = self._job, self._several
+        order = batches(len(self._train), job.batch_size, job.seed, self._index, epoch)
+        draws = [[self._derived("draw", epoch, step, name) for name in self._states] for step in range(len(order))]
+        if several is not None:
+            rows, rate = self._several_a_call(several, order, draws)
+        else:
+            rows, rate = self._one_a_call(epoch, order, draws)
+        figures = _means(zip(map(len, order), rows, strict=True))
+        if len(self._val):
+            measured = several.evaluate(self._val) if several is not None else self._evaluated()
+            figures |= {f"val_{key}": value for key, value in _means(measured).items()}
+        return figures | {"learning_rate": rate}
+
+    def _derived(self, purpose: str, epoch: int, step: int, *name: str) -> int:
+        return derive(self._job.seed, purpose, self._index, epoch, step, *name)
+
+    def _several_a_call(
+        self, several: Steps, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
+    ) -> tuple[list[dict[str, float]], float]:
+        """The figures of each step, and the learning rate of the last one."""
+        rows: list[dict[str, float]] = []
+        rate = float("nan")
+        for start in range(0, len(order), several.per_read):
+            read = slice(start, start + several.per_read)
+            part = several.read(self._train, order[read], draws[read])
+            for first, last in calls(start, min(start + several.per_read, len(order)), len(order), each=self._each):
+                self.callbacks.on_train_batch_begin(first)
+                if last == len(order):
+                    rate = rate_of(self._model)  # before the step: a schedule then tells the next one's
+                rows += several.train(part, first - start, last - start)
+                self.callbacks.on_train_batch_end(last - 1, rows[-1])
+        return rows, rate
+
+    def _one_a_call(
+        self, epoch: int, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
+    ) -> tuple[list[dict[str, float]], float]:
+        """As :meth:`_several_a_call`, with examples that may be augmented and mixed."""
+        model, train, mixing = self._model, self._train, self._job.mixing
+        rows: list[dict[str, float]] = []
+        rate = float("nan")
+        for step, indices in enumerate(order):
+            self.callbacks.on_train_batch_begin(step)
+            for state, draw in zip(self._states.values(), draws[step], strict=True):
+                state.assign(np.array([draw, 0]))
+            weights = None if train.weights is None else train.weights[indices]
+            x, targets = engine.as_input(train.read(indices)), train.targets[indices]
+            if mixing is not None:
+                mix = mixing.draw(len(indices), x.shape[1:], self._derived("mix", epoch, step))
+                targets, weights = mix.targets(targets, weights)
+                x = model.to_be_mixed(x, mix)
+            if step == len(order) - 1:
+                rate = rate_of(model)
+            rows.append(model.train_on_batch(x, targets, sample_weight=weights, return_dict=True))
+            self.callbacks.on_train_batch_end(step, rows[-1])
+        return rows, rate
+
+    def _evaluated(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """How many examples each batch of the validation side has, and its figures."""
+        for start in range(0, len(self._val), self._job.batch_size):
+            indices = np.arange(start, min(start + self._job.batch_size, len(self._val)))
+            x = engine.as_input(self._val.read(indices))
+            yield len(indices), self._model.test_on_batch(x, self._val.targets[indices], return_dict=True)
 
 
 def calls(start: int, stop: int, steps: int, *, each: bool) -> list[tuple[int, int]]:
@@ -218,56 +252,20 @@ def calls(start: int, stop: int, steps: int, *, each: bool) -> list[tuple[int, i
     return [(first, last) for first, last in ((start, cut), (cut, stop)) if first < last]
 
 
-def _one_a_call(
-    model: StageNetwork,
-    train: Side,
-    order: Sequence[np.ndarray],
-    draws: Sequence[Sequence[int]],
-    states: Sequence[Any],
-    mixes: tuple[Mixing | None, Sequence[int]],
-    callbacks: keras.callbacks.CallbackList,
-) -> tuple[dict[str, float], float]:
-    """As :func:`_several_a_call`, with examples that may be augmented and mixed."""
-    rows: list[dict[str, float]] = []
-    rate = float("nan")
-    mixing, mixing_seeds = mixes
-    for step, indices in enumerate(order):
-        callbacks.on_train_batch_begin(step)
-        for state, draw in zip(states, draws[step], strict=True):
-            state.assign(np.array([draw, 0]))
-        weights = None if train.weights is None else train.weights[indices]
-        x, targets = engine.as_input(train.read(indices)), train.targets[indices]
-        if mixing is not None:
-            mix = mixing.draw(len(indices), x.shape[1:], mixing_seeds[step])
-            targets, weights = mix.targets(targets, weights)
-            x = model.to_be_mixed(x, mix)
-        if step == len(order) - 1:
-            rate = rate_of(model)
-        rows.append(model.train_on_batch(x, targets, sample_weight=weights, return_dict=True))
-        callbacks.on_train_batch_end(step, rows[-1])
-    return _summed(zip(map(len, order), rows, strict=True)), rate
-
-
 def rate_of(model: Any) -> float:
     """The learning rate of a compiled model's next step."""
     return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
-def _one_by_one(model: StageNetwork, side: Side, batch_size: int) -> Iterator[tuple[int, dict[str, float]]]:
-    """How many examples each batch of a side has, and its figures."""
-    for start in range(0, len(side), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(side)))
-        x = engine.as_input(side.read(indices))
-        yield len(indices), model.test_on_batch(x, side.targets[indices], return_dict=True)
-
-
-def _summed(measured: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, float]:
-    """The sum of each figure over the examples."""
+def _means(measured: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, float]:
+    """The mean of each figure over the examples."""
     total: dict[str, float] = {}
+    examples = 0
     for count, logs in measured:
+        examples += count
         for key, value in logs.items():
             total[key] = total.get(key, 0.0) + float(value) * count
-    return total
+    return {key: value / examples for key, value in total.items()}
 
 
 def _shown(row: Mapping[str, Any]) -> str:
