@@ -22,9 +22,8 @@ def no_bfloat16(setup: Setup) -> str | None:
     features = processor_features()
     if set(BFLOAT16) & set(features):
         return None
-    return (
-        f"the processor has no bfloat16: neither {' nor '.join(BFLOAT16)} is among {', '.join(features) or 'nothing'}"
-    )
+    found = ", ".join(features) or "unknown features"
+    return f"the processor has no bfloat16: it has {found}, and neither {' nor '.join(BFLOAT16)}"
 
 
 def _capability(setup: Setup) -> tuple[int, ...] | None:

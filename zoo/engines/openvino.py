@@ -101,7 +101,7 @@ def _compile(function: Any, setup: Setup) -> Any:
 
 def _told(reason: Exception) -> str:
     """What an error of OpenVINO says, without where in its code it stands."""
-    unknown = re.search(r"Conversion is failed for: (.+)", str(reason))
+    unknown = re.search(r"(?:Conversion is failed for|No conversion rule found for operations): (.+)", str(reason))
     if unknown:
         return f"it does not know {unknown[1].strip()}"
     lines = [line for line in str(reason).splitlines() if not line.startswith(("Check '", "Exception from", "While "))]
