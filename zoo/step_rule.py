@@ -18,7 +18,7 @@ _KNOWN = frozenset(("keras", "zoo", "tensorflow", "numpy", "builtins", "functool
 #: Where Keras keeps the layers that XLA is faster on with a processor: matrix products and elementwise functions. Its
 #: convolutions, pools and recurrent layers are slower there than the framework's own.
 _BY_XLA = ("activations", "merging", "normalization", "regularization", "reshaping", "core.dense", "core.identity")
-_INPUT = "keras.src.layers.core.input_layer"
+_AROUND = ("keras.src.layers.core.input_layer", "keras.src.models.functional", "keras.src.models.sequential")
 _OF_KERAS = tuple(f"keras.src.layers.{part}" for part in _BY_XLA)
 _OF_ZOO = tuple(f"zoo.layers.{part}" for part in ("activations", "batch_norm", "inference", "rrelu", "selu"))
 #: From how many weights, each in one step, compiling by XLA pays: it takes a second or two more, and then saves 6
@@ -60,9 +60,9 @@ def _runs_before(model: StageNetwork) -> bool:
 
 
 def _layers(model: StageNetwork) -> list[Any]:
-    """All operations of the head, and the layers inside its layers."""
-    inside = [layer for layer in model.head._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
-    bare = [operation for operation in model.head.operations if not isinstance(operation, keras.layers.Layer)]
+    """All operations of the head, the models inside it too, and the layers inside its layers."""
+    inside = list(model.head._flatten_layers(include_self=True))
+    bare = [o for o in getattr(model.head, "operations", ()) if not isinstance(o, keras.layers.Layer)]
     return [*inside, *bare]
 
 
@@ -83,5 +83,5 @@ def _is_known(code: Any) -> bool:
 
 def _suits_xla(layer: Any) -> bool:
     place = type(layer).__module__
-    policy = getattr(layer, "compute_dtype", None)
-    return (place.startswith((_INPUT, *_OF_KERAS, *_OF_ZOO)) and policy == "float32") or place == _INPUT
+    dense = place.startswith((*_OF_KERAS, *_OF_ZOO)) and getattr(layer, "compute_dtype", None) == "float32"
+    return dense or place in _AROUND
