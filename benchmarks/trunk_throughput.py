@@ -7,8 +7,8 @@ round: both sides suffer alike from whatever else the machine does.
 
 - predict: ``model.predict`` of plain Keras, with its default batches of 32
 - tensorflow, openvino: zoo's engines, in batches of 64
-- onnxruntime: ONNX Runtime on the graph of the engine ``tensorflow`` (batch norms folded), converted by tf2onnx. Neither
-  belongs to zoo: ``pip install onnxruntime tf2onnx`` to have it in the table
+- onnxruntime: ONNX Runtime on the graph of the engine ``tensorflow`` (batch norms folded), converted by tf2onnx.
+  Neither belongs to zoo: ``pip install onnxruntime tf2onnx`` to have it in the table
 
 Speeds are by the clock. The processor column counts processor seconds instead, all threads together, as if nothing else
 ran. The difference is that from Keras in float32, on the first images: root mean square, relative to the spread between
@@ -224,7 +224,9 @@ def table(rows: list[Row]) -> str:
             f"{row.share_of_peak:.0%}",
             f"{row.difference:.0e}",
         )
-        cells.append((row.network, row.runner, row.precision, *((row.why_not, "", "", "", "") if row.why_not else figures)))
+        cells.append(
+            (row.network, row.runner, row.precision, *((row.why_not, "", "", "", "") if row.why_not else figures))
+        )
     return f"Measured on {machine()}.\n\n{markdown(HEADINGS, cells, text=3)}"
 
 

@@ -87,7 +87,11 @@ class _Trial:
         return self.engine.setup.batch / self.seconds
 
     def why(self, reason: str) -> str:
-        return f"{reason}; {self.verdict.why}" if self.verdict else reason
+        if self.verdict is None:
+            return reason
+        if self.engine.setup.precision == "float32":
+            return f"{reason}; {self.verdict.why}"
+        return f"{reason}; bfloat16 differs from float32 by {self.verdict.difference}"
 
 
 def decide(trunk: keras.Model, wanted: str, count: int, setup: Setup, identity: str | None = None) -> Decision:
@@ -242,6 +246,6 @@ def _kept(trunk: keras.Model, decision: Decision, best: _Trial, choice: Remember
             notes = [*notes, f"not remembered: {reason}"]
     if kept.engine == choice.engine:
         return _choice(best, choice.why, choice.speeds, notes)
-    best.engine.close()
     setup = best.engine.setup
+    best.engine.close()
     return Choice(make(trunk, kept.engine, setup), f"chosen by another process ({kept.why})", None, kept.speeds)

@@ -3,6 +3,7 @@
 A file is never changed once it is there, so that two processes that choose at the same time end with the same engine.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -92,7 +93,8 @@ def remember(key: str, choice: Remembered) -> Remembered:
         what = f"The choice of an engine cannot be kept in {file.parent}: {reason.strerror}."
         raise DeviceError(what, fix="Make the folder writable, or set ZOO_HOME to one that is.") from reason
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _file(key: str) -> Path:

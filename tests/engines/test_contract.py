@@ -23,7 +23,9 @@ LOOPS = ("masked", "forking")
 def made(trunk: keras.Model, name: str, setup: Setup = SETUP) -> Any:
     """An engine, or the test is skipped where OpenVINO is not installed."""
     if name == "openvino":
-        pytest.importorskip("zoo.engines.openvino").is_installed() or pytest.skip("the extra [openvino] is not installed")
+        pytest.importorskip("zoo.engines.openvino").is_installed() or pytest.skip(
+            "the extra [openvino] is not installed"
+        )
     return engine.build(trunk, name, setup)
 
 
@@ -205,7 +207,7 @@ def test_a_stream_gives_every_batch_in_order(gpu: bool, monkeypatch: pytest.Monk
 
 
 def test_unknown_engines_are_named():
-    with pytest.raises(DeviceError, match="'openvio' is not an engine. Did you mean 'openvino'?"):
+    with pytest.raises(DeviceError, match=r"'openvio' is not an engine. Did you mean 'openvino'?"):
         engine.build(small_convnet(), "openvio", SETUP)
 
 
@@ -217,5 +219,5 @@ def test_running_out_of_memory_is_explained(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(ready, "_start", failing)
     for run in (lambda: ready.run(images(16)), lambda: list(engine.stream(ready, [images(16)]))):
-        with pytest.raises(DeviceError, match="Memory ran out with batches of 16. Free memory"):
+        with pytest.raises(DeviceError, match=r"Memory ran out with batches of 16. Free memory"):
             run()

@@ -89,7 +89,7 @@ def np_function(x: Any) -> Any:
 
 def test_a_network_whose_weights_do_not_fit_a_graph_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("zoo.engines.constants.MOST_BYTES", 1000)
-    with pytest.raises(DeviceError, match="its weights take 0.0 GiB, and a graph of constants holds less than 2"):
+    with pytest.raises(DeviceError, match=r"its weights take 0.0 GiB, and a graph of constants holds less than 2"):
         engine.build(small_convnet(), "tensorflow", SETUP)
 
 
@@ -162,5 +162,5 @@ def test_on_a_gpu_it_is_compiled_by_xla(precision: str, monkeypatch: pytest.Monk
 
 def test_what_xla_cannot_compile_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(keras, "device", lambda name: nullcontext())
-    with pytest.raises(DeviceError, match="The engine 'tensorflow' cannot run the network 'odd': .*"):
+    with pytest.raises(DeviceError, match=r"The engine 'tensorflow' cannot run the network 'odd': .*"):
         engine.build(of(layers.Lambda(np_function, output_shape=(4,))), "tensorflow", Setup("float32", 16, 2, "gpu:0"))
