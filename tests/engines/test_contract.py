@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from zoo import engine
+from zoo.engines import openvino
 from zoo.engines.interface import Setup
 from zoo.errors import DeviceError
 
@@ -22,10 +23,8 @@ LOOPS = ("masked", "forking")
 
 def made(trunk: keras.Model, name: str, setup: Setup = SETUP) -> Any:
     """An engine, or the test is skipped where OpenVINO is not installed."""
-    if name == "openvino":
-        pytest.importorskip("zoo.engines.openvino").is_installed() or pytest.skip(
-            "the extra [openvino] is not installed"
-        )
+    if name == "openvino" and not openvino.is_installed():
+        pytest.skip("the extra [openvino] is not installed")
     return engine.build(trunk, name, setup)
 
 
