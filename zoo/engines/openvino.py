@@ -32,9 +32,7 @@ class OpenVINOEngine(Engine):
         self._folded, self.note = ready.count, ready.note
         with keras.device(setup.device):
             function = with_constants(ready.network, setup.batch)
-        names = [tensor.name for tensor in function.inputs]
-        self._passed = {i: names.index(name) for i, name in enumerate(map(_source, function.outputs)) if name in names}
-        self._names = names
+        self._names = [tensor.name for tensor in function.inputs]
         self._compiled: Any = _compile(function, setup)
         self._taken = {name for port in self._compiled.inputs for name in port.get_names()}
 
@@ -57,8 +55,6 @@ class OpenVINOEngine(Engine):
         given = {name: array for name, array in zip(self._names, arrays, strict=True) if name in self._taken}
         results = self._compiled(given, share_inputs=True)
         rows = [as_rows(results[i]) for i in range(len(self._compiled.outputs))]
-        for output, source in self._passed.items():
-            rows[output] = arrays[source].copy()
         return lambda: rows
 
 
@@ -106,10 +102,3 @@ def _told(reason: Exception) -> str:
         return f"it does not know {unknown[1].strip()}"
     lines = [line for line in str(reason).splitlines() if not line.startswith(("Check '", "Exception from", "While "))]
     return said_by(RuntimeError("\n".join(lines) or str(reason))).rstrip(".")
-
-
-def _source(tensor: Any) -> str:
-    """The name of what a tensor is a copy of: OpenVINO gives a copy of an input no name, and may leave it out."""
-    while tensor.op.type == "Identity":
-        tensor = tensor.op.inputs[0]
-    return tensor.name
