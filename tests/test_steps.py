@@ -69,9 +69,10 @@ def figures(result: StageResult) -> list[dict[str, Any]]:
 
 
 def assert_same(one: tuple[keras.Model, StageResult], other: tuple[keras.Model, StageResult]) -> None:
-    """Weights, everything that the optimizer holds, and the history: to the last bit."""
+    """Weights, states of random generators, everything that the optimizer holds, and the history: to the last bit."""
     assert weights_digest(one[0]) == weights_digest(other[0])
-    for first, second in zip(one[1].optimizer.variables, other[1].optimizer.variables, strict=True):
+    held = [[*model.variables, *result.optimizer.variables] for model, result in (one, other)]
+    for first, second in zip(*held, strict=True):
         np.testing.assert_array_equal(first, second, err_msg=first.path)
     assert figures(one[1]) == figures(other[1])
 
