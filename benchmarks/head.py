@@ -199,7 +199,16 @@ def logistic_regression() -> dict[str, float] | None:
 
 def table(rows: list[Row], peer: dict[str, float] | None) -> str:
     """The figures, as Markdown."""
-    headings = ("an epoch", "seconds", "processor", "over fit", "processor", "of peak", "accuracy", "first epoch")
+    headings = (
+        "an epoch",
+        "seconds",
+        "processor seconds",
+        "times faster than fit",
+        "in processor seconds",
+        "of peak",
+        "accuracy",
+        "first epoch",
+    )
     cells = [
         (
             row.name,
