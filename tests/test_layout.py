@@ -41,6 +41,9 @@ ROWS = (
     ("graph", "surgery", "preparation"),
     ("formats", "restoring"),
     ("engine", "adaptation", "train"),
+    ("engines", "engine", "engine_difference", "engine_choice"),
+    ("folding", "engines", "engine", "engine_memory", "engine_choice"),
+    ("processor", "engines", "lock"),
     ("adaptation", "batch_norms"),
     ("editing", "batch_norms"),
     ("linear_layers", "folding"),
@@ -69,6 +72,11 @@ ROWS = (
     ("given_arrays", "inspection"),
     ("given_arrays", "unit_variance"),
     ("given_arrays", "batch_norms"),
+    ("atomic", "feature_shard", "feature_folder", "feature_cache"),
+    ("features", "feature_folder", "extraction"),
+    ("file_lock", "feature_folder"),
+    ("extraction_batches", "extraction"),
+    ("read_ahead", "extraction"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.
@@ -76,7 +84,10 @@ GROUND = ("strict_toml", "input_form", "atomic", "seeds", "text_table", "progres
 
 #: The only files that may name TensorFlow; the others speak Keras and NumPy.
 TENSORFLOW = {
-    "zoo.engine",
+    "zoo.engines.bfloat16",
+    "zoo.engines.constants",
+    "zoo.engines.onednn_bfloat16",
+    "zoo.engines.tensorflow",
     "zoo.device",
     "zoo.gradients",
     "zoo.formats.tf_checkpoint",
@@ -258,6 +269,7 @@ except SystemExit as done:
         ("info", "RUN"),
         ("finetune", "--help"),
         ("inspect", "--help"),
+        ("cache", "--help"),
         ("info", "glyphs"),
     ],
     ids=lambda arguments: " ".join(arguments or ("import zoo",)),

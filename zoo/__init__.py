@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .data import Dataset, open_data
     from .editing import insert_layer, replace_layer
     from .errors import (
+        CacheError,
         CardError,
         DataError,
         DeviceError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Block": "block",
     "Blocks": "block",
+    "CacheError": "errors",
     "Card": "card",
     "CardError": "errors",
     "DataError": "errors",
@@ -95,6 +97,7 @@ _HOME = {
 __all__ = [
     "Block",
     "Blocks",
+    "CacheError",
     "Card",
     "CardError",
     "DataError",

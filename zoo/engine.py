@@ -3,18 +3,133 @@
 Every call has one fixed, padded batch shape, because the last bits of a result depend on it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from .device import out_of_memory
+from .engines.inputs import as_input
+from .engines.interface import MEMORY, CannotRun, Engine, Setup
+from .engines.keras import KerasEngine
+from .errors import DeviceError, close_matches
 
 #: The examples of a call; the same for every data set, so that an example's features do not depend on its neighbours.
 BATCH = 64
 
 Read = Callable[[np.ndarray], Any]
+
+#: Every engine by its name, the reference first. Those of TensorFlow are imported when they are needed.
+ENGINES = ("keras", "tensorflow", "openvino")
+
+
+def kind_of(name: str) -> type[Engine]:
+    """An engine's class, by its name.
+
+    Raises:
+        DeviceError: if there is no such engine.
+    """
+    if name == "keras":
+        return KerasEngine
+    if name in ENGINES and keras.backend.backend() == "tensorflow":
+        if name == "tensorflow":
+            from .engines.tensorflow import TensorFlowEngine
+
+            return TensorFlowEngine
+        from .engines.openvino import OpenVINOEngine
+
+        return OpenVINOEngine
+    if name in ENGINES:
+        what = f"The engine '{name}' goes with TensorFlow."
+        fix = "Use the engine keras, or KERAS_BACKEND=tensorflow."
+        raise DeviceError(what, received=f"Keras on {keras.backend.backend()}", fix=fix)
+    what = f"'{name}' is not an engine."
+    raise DeviceError(what, fix=close_matches(name, ENGINES))
+
+
+def refusals(trunk: keras.Model, setup: Setup) -> dict[str, str | None]:
+    """Why each engine cannot run a trunk, or ``None`` where it can, as far as its form and the machine tell.
+
+    Nothing is built: what only building shows, :func:`build` says.
+    """
+    if keras.backend.backend() != "tensorflow":
+        other = f"Keras computes by {keras.backend.backend()}, and it goes with TensorFlow"
+        return {name: KerasEngine.refusal(trunk, setup) if name == "keras" else other for name in ENGINES}
+    return {name: kind_of(name).refusal(trunk, setup) for name in ENGINES}
+
+
+def build(trunk: keras.Model, name: str, setup: Setup) -> Engine:
+    """Makes an engine for a trunk.
+
+    Args:
+        trunk: A functional network, frozen: its values are copied into the engine.
+        name: ``keras``, ``tensorflow`` or ``openvino``.
+        setup: Precision, batch, threads and device.
+
+    Returns:
+        The engine; :meth:`~zoo.engines.interface.Engine.close` it to have its memory back.
+
+    Raises:
+        DeviceError: if it cannot run this trunk, with the reason.
+
+    Example:
+        >>> import keras, numpy as np
+        >>> inputs = keras.Input((2,))
+        >>> trunk = keras.Model(inputs, keras.layers.Dense(3, use_bias=False, kernel_initializer="ones")(inputs))
+        >>> engine = build(trunk, "tensorflow", Setup(batch=4))
+        >>> engine.run(np.ones((4, 2), "float32"))[0][0].tolist()
+        [2.0, 2.0, 2.0]
+    """
+    try:
+        return make(trunk, name, setup)
+    except CannotRun as reason:
+        what = f"The engine '{name}' cannot run the network '{trunk.name}': {reason}."
+        raise DeviceError(what, fix=_instead(name, setup)) from reason
+
+
+def make(trunk: keras.Model, name: str, setup: Setup) -> Engine:
+    """Makes an engine; see :func:`build`.
+
+    Raises:
+        CannotRun: with the reason alone.
+    """
+    kind = kind_of(name)
+    reason = kind.refusal(trunk, setup)
+    if reason is not None:
+        raise CannotRun(reason)
+    with out_of_memory(setup.batch, fix=MEMORY):
+        return kind(trunk, setup)
+
+
+def _instead(name: str, setup: Setup) -> str:
+    if setup.precision == "bfloat16":
+        return "Use float32." if name == "keras" else "Use float32, or the engine auto."
+    return "Use the engine auto, or keras, which runs every network."
+
+
+def stream(engine: Engine, batches: Iterable[Any]) -> Iterator[list[np.ndarray]]:
+    """Runs an engine on batch after batch; on a GPU the next one is handed over while this one is computed.
+
+    Args:
+        engine: The engine.
+        batches: The inputs of each batch.
+
+    Yields:
+        What :meth:`~zoo.engines.interface.Engine.run` gives for each, in order.
+    """
+    waiting: Callable[[], list[np.ndarray]] | None = None
+    for inputs in batches:
+        with out_of_memory(engine.setup.batch, fix=MEMORY):
+            started = engine.start(inputs)
+            done, waiting = (waiting, started) if engine.setup.on_gpu else (started, None)
+            result = done() if done else None
+        if result is not None:
+            yield result
+    if waiting is not None:
+        with out_of_memory(engine.setup.batch, fix=MEMORY):
+            result = waiting()
+        yield result
 
 
 def outputs(
@@ -59,18 +174,11 @@ def batches(
     for start in range(0, count, batch_size):
         indices = np.minimum(np.arange(start, start + batch_size), count - 1)
         kept = min(batch_size, count - start)
-        with out_of_memory(batch_size, fix="Free memory, or compute on the processor: --device cpu."):
+        with out_of_memory(batch_size, fix=MEMORY):
             result = network.predict_on_batch(as_input(read(indices)))
         if step is not None:
             step(start + kept, count)
         yield [np.asarray(part)[:kept] for part in keras.tree.flatten(result)]
-
-
-def as_input(batch: Any) -> Any:
-    """A batch as Keras takes it: texts become the backend's string tensor, arrays stay."""
-    if isinstance(batch, np.ndarray) and batch.dtype == object:
-        return keras.ops.convert_to_tensor(batch.tolist(), dtype="string")
-    return batch
 
 
 def rows_of(arrays: Sequence[np.ndarray]) -> Read:

@@ -1,13 +1,12 @@
 """The training loop around Keras, epoch by epoch.
 
-Keras computes each step (``train_on_batch``); the loop decides what a step sees. Batches, augmentation and dropout are
-a pure function of seed, stage, epoch and step: before each step the state of every random generator is set from them.
+Keras computes each step (``train_on_batch``, or :mod:`zoo.steps`, several a call); the loop decides what a step sees.
+Batches, augmentation and dropout are a pure function of seed, stage, epoch and step: before each step the state of
+every random generator is set from them.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -15,51 +14,13 @@ import numpy as np
 
 from . import engine
 from .errors import ZooError
-from .layers.mixing import Mixing, mixing
+from .job import Job
 from .progress import Progress
 from .recipe_stage import StagePart
 from .seeds import derive, generator
+from .side import Side
 from .stage_network import StageNetwork
-
-
-@dataclass(frozen=True)
-class Side:
-    """The examples of one side: how to read their inputs (by indices counted from 0), targets, and weights."""
-
-    read: engine.Read
-    targets: np.ndarray
-    weights: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What stays the same over the stages of a run; ``moments`` are mean and spread of each number of vectors."""
-
-    train: Side
-    val: Side
-    seed: int
-    batch_size: int
-    loss: Any
-    metrics: Callable[[], list[Any]]
-    augment: str | tuple[Mapping[str, Any], ...] = "none"
-    kind: str = "image"
-    moments: tuple[np.ndarray, np.ndarray] | None = None
-    precision: str = "float32"
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
-
-    @property
-    def steps(self) -> int:
-        """The steps of an epoch."""
-        return -(-len(self.train) // self.batch_size)
-
-    @cached_property
-    def mixing(self) -> Mixing | None:
-        """What mixes the examples of a batch with their targets, if anything does."""
-        return mixing(self.augment, self.kind) if self.augment != "none" else None
+from .steps import Steps, several_steps
 
 
 def diverged(stage: StagePart, how: str) -> ZooError:
@@ -89,27 +50,23 @@ def run_epochs(
         watching: Callbacks that are told after the user's own.
 
     Returns:
-        A row an epoch: stage, epoch (from 1), the figures, the learning rate in force in its last step, seconds.
+        A row an epoch: stage, epoch (from 1), what :meth:`Epochs.run` gives, seconds.
 
     Raises:
         ZooError: if the loss is no longer finite.
     """
-    train, val = sides
     told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
-    callbacks = keras.callbacks.CallbackList(told, model=model)
-    callbacks.set_params({"epochs": stage.epochs, "steps": job.steps, "verbose": 0})
+    epochs = Epochs(model, sides, index, job, states, told, stage.epochs)
+    callbacks = epochs.callbacks
     history: list[dict[str, Any]] = []
     model.stop_training = False
     callbacks.on_train_begin()
     for epoch in range(stage.epochs):
         callbacks.on_epoch_begin(epoch)
         started = time.perf_counter()
-        figures, rate = _train_epoch(model, train, states, index, epoch, job, callbacks)
-        if len(val):
-            figures |= {f"val_{key}": value for key, value in _evaluate(model, val, job.batch_size).items()}
+        figures = epochs.run(epoch)
         if not np.isfinite(figures["loss"]):
             raise diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
-        figures["learning_rate"] = rate
         seconds = round(time.perf_counter() - started, 4)
         history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
         callbacks.on_epoch_end(epoch, dict(figures))
@@ -122,6 +79,8 @@ def run_epochs(
 
 class _Telling(keras.callbacks.Callback):
     """Tells how far a stage is: by epochs, and by steps within an epoch that takes long."""
+
+    watches_steps = False  # the last step of a call will do
 
     def __init__(self, progress: Progress, stage: StagePart):
         super().__init__()
@@ -160,34 +119,137 @@ def batches(count: int, batch_size: int, seed: int, stage: int, epoch: int) -> l
     return [order[i : i + batch_size] for i in range(0, count, batch_size)]
 
 
-def _train_epoch(
-    model: StageNetwork,
-    train: Side,
-    states: Mapping[str, Any],
-    stage: int,
-    epoch: int,
-    job: Job,
-    callbacks: keras.callbacks.CallbackList,
-) -> tuple[dict[str, float], float]:
-    """The figures of an epoch, means over its examples, and the learning rate of its last step."""
-    total: dict[str, float] = {}
-    rate = float("nan")
-    for step, indices in enumerate(batches(len(train), job.batch_size, job.seed, stage, epoch)):
-        callbacks.on_train_batch_begin(step)
-        for name, state in states.items():
-            state.assign(np.array([derive(job.seed, "draw", stage, epoch, step, name), 0]))
-        weights = None if train.weights is None else train.weights[indices]
-        x, targets = engine.as_input(train.read(indices)), train.targets[indices]
-        if job.mixing is not None:
-            mix = job.mixing.draw(len(indices), x.shape[1:], derive(job.seed, "mix", stage, epoch, step))
-            targets, weights = mix.targets(targets, weights)
-            x = model.to_be_mixed(x, mix)
-        if step == job.steps - 1:
-            rate = rate_of(model)  # before the step: a schedule then tells the next one's
-        logs = model.train_on_batch(x, targets, sample_weight=weights, return_dict=True)
-        _add(total, logs, len(indices))
-        callbacks.on_train_batch_end(step, logs)
-    return {key: value / len(train) for key, value in total.items()}, rate
+def watches_steps(callback: keras.callbacks.Callback) -> bool:
+    """Whether a callback wants to be told of every step: all that do something then, unless they say otherwise."""
+    hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    plain = keras.callbacks.Callback
+    does = any(hook in vars(callback) or getattr(type(callback), hook) is not getattr(plain, hook) for hook in hooks)
+    return does and bool(getattr(callback, "watches_steps", True))
+
+
+class Epochs:
+    """The epochs of a stage, each a call of :meth:`run`.
+
+    Args:
+        model: What the stage trains, compiled.
+        sides: The training and the validation side.
+        index: The stage's number, from 0.
+        job: Seed, batch size.
+        states: The states of the random generators, by name.
+        told: The callbacks that are told of steps.
+        most: How many epochs there are at most.
+    """
+
+    def __init__(
+        self,
+        model: StageNetwork,
+        sides: tuple[Side, Side],
+        index: int,
+        job: Job,
+        states: Mapping[str, Any],
+        told: Sequence[keras.callbacks.Callback],
+        most: int,
+    ):
+        self._model, self._index, self._job, self._states = model, index, job, states
+        self._train, self._val = sides
+        self.callbacks = keras.callbacks.CallbackList(list(told), model=model)
+        self.callbacks.set_params({"epochs": most, "steps": job.steps, "verbose": 0})
+        self._each = any(map(watches_steps, told))
+        self._several = several_steps(model, self._train, states, job.batch_size, most * job.steps)
+
+    def run(self, epoch: int) -> dict[str, float]:
+        """Trains an epoch and measures the validation side.
+
+        Args:
+            epoch: Its number, from 0.
+
+        Returns:
+            Loss and metrics, means over the examples, and the learning rate in force in the last step.
+        """
+        job, several = self._job, self._several
+        order = batches(len(self._train), job.batch_size, job.seed, self._index, epoch)
+        draws = [[self._derived("draw", epoch, step, name) for name in self._states] for step in range(len(order))]
+        if several is not None:
+            rows, rate = self._several_a_call(several, order, draws)
+        else:
+            rows, rate = self._one_a_call(epoch, order, draws)
+        figures = _means(zip(map(len, order), rows, strict=True))
+        if len(self._val):
+            measured = several.evaluate(self._val) if several is not None else self._evaluated()
+            figures |= {f"val_{key}": value for key, value in _means(measured).items()}
+        return figures | {"learning_rate": rate}
+
+    def _derived(self, purpose: str, epoch: int, step: int, *name: str) -> int:
+        return derive(self._job.seed, purpose, self._index, epoch, step, *name)
+
+    def _several_a_call(
+        self, several: Steps, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
+    ) -> tuple[list[dict[str, float]], float]:
+        """The figures of each step, and the learning rate of the last one."""
+        rows: list[dict[str, float]] = []
+        rate = float("nan")
+        for start in range(0, len(order), several.per_read):
+            read = slice(start, start + several.per_read)
+            part = several.read(self._train, order[read], draws[read])
+            for first, last in calls(start, min(start + several.per_read, len(order)), len(order), each=self._each):
+                self.callbacks.on_train_batch_begin(first)
+                if last == len(order):
+                    rate = rate_of(self._model)  # before the step: a schedule then tells the next one's
+                rows += several.train(part, first - start, last - start)
+                self.callbacks.on_train_batch_end(last - 1, rows[-1])
+        return rows, rate
+
+    def _one_a_call(
+        self, epoch: int, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
+    ) -> tuple[list[dict[str, float]], float]:
+        """As :meth:`_several_a_call`, with examples that may be augmented and mixed."""
+        model, train, mixing = self._model, self._train, self._job.mixing
+        rows: list[dict[str, float]] = []
+        rate = float("nan")
+        for step, indices in enumerate(order):
+            self.callbacks.on_train_batch_begin(step)
+            for state, draw in zip(self._states.values(), draws[step], strict=True):
+                state.assign(np.array([draw, 0]))
+            weights = None if train.weights is None else train.weights[indices]
+            x, targets = engine.as_input(train.read(indices)), train.targets[indices]
+            if mixing is not None:
+                mix = mixing.draw(len(indices), x.shape[1:], self._derived("mix", epoch, step))
+                targets, weights = mix.targets(targets, weights)
+                x = model.to_be_mixed(x, mix)
+            if step == len(order) - 1:
+                rate = rate_of(model)
+            rows.append(model.train_on_batch(x, targets, sample_weight=weights, return_dict=True))
+            self.callbacks.on_train_batch_end(step, rows[-1])
+        return rows, rate
+
+    def _evaluated(self) -> Iterator[tuple[int, dict[str, float]]]:
+        """How many examples each batch of the validation side has, and its figures."""
+        for start in range(0, len(self._val), self._job.batch_size):
+            indices = np.arange(start, min(start + self._job.batch_size, len(self._val)))
+            x = engine.as_input(self._val.read(indices))
+            yield len(indices), self._model.test_on_batch(x, self._val.targets[indices], return_dict=True)
+
+
+def calls(start: int, stop: int, steps: int, *, each: bool) -> list[tuple[int, int]]:
+    """The steps from ``start`` to before ``stop``, as calls: every step one, or all of them; an epoch's last by itself.
+
+    Args:
+        start: The first step.
+        stop: The one after the last.
+        steps: The steps of the epoch.
+        each: Whether every step is a call.
+
+    Returns:
+        The first step of each call, and the one after its last.
+
+    Example:
+        >>> calls(0, 4, 9, each=False), calls(4, 9, 9, each=False), calls(0, 2, 9, each=True)
+        ([(0, 4)], [(4, 8), (8, 9)], [(0, 1), (1, 2)])
+    """
+    if each:
+        return [(step, step + 1) for step in range(start, stop)]
+    cut = min(stop, steps - 1)
+    return [(first, last) for first, last in ((start, cut), (cut, stop)) if first < last]
 
 
 def rate_of(model: Any) -> float:
@@ -195,18 +257,15 @@ def rate_of(model: Any) -> float:
     return float(np.asarray(keras.ops.convert_to_numpy(model.optimizer.learning_rate)))
 
 
-def _evaluate(model: StageNetwork, side: Side, batch_size: int) -> dict[str, float]:
+def _means(measured: Iterable[tuple[int, Mapping[str, Any]]]) -> dict[str, float]:
+    """The mean of each figure over the examples."""
     total: dict[str, float] = {}
-    for start in range(0, len(side), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(side)))
-        logs = model.test_on_batch(engine.as_input(side.read(indices)), side.targets[indices], return_dict=True)
-        _add(total, logs, len(indices))
-    return {key: value / len(side) for key, value in total.items()}
-
-
-def _add(total: dict[str, float], logs: Mapping[str, Any], count: int) -> None:
-    for key, value in logs.items():
-        total[key] = total.get(key, 0.0) + float(value) * count
+    examples = 0
+    for count, logs in measured:
+        examples += count
+        for key, value in logs.items():
+            total[key] = total.get(key, 0.0) + float(value) * count
+    return {key: value / examples for key, value in total.items()}
 
 
 def _shown(row: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@
     ├── PlanError        a freeze plan that contradicts itself, or was not kept
     ├── RecipeError      a recipe with an unknown key, a wrong type, an impossible combination
     ├── RunError         a run folder that exists already, is incomplete, or cannot be written
+    ├── CacheError       a cache of features that cannot be written or read
     └── DeviceError      a device that is not there, or too small
 
 Each message is one short paragraph: what happened, what was expected, what was received, how to fix it. The command
@@ -67,6 +68,10 @@ class RecipeError(ZooError):
 
 class RunError(ZooError):
     """A run folder that exists already, is incomplete, or cannot be written."""
+
+
+class CacheError(ZooError):
+    """A cache of features that cannot be written or read."""
 
 
 class DeviceError(ZooError):

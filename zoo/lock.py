@@ -1,29 +1,18 @@
 """On what a recipe was run: digests, versions, threads, flags, and what it led to."""
 
 import importlib.metadata
-import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from .data import Dataset, Split
 from .device import Device
+from .processor import flags, processor_features
 from .train import StageResult
 
 PACKAGES = ("transfer-zoo", "keras", "tensorflow", "jax", "torch", "numpy", "h5py", "pillow", "safetensors")
-#: Environment variables that change the bits of a result.
-FLAGS = (
-    "TF_ENABLE_ONEDNN_OPTS",
-    "TF_XLA_FLAGS",
-    "XLA_FLAGS",
-    "TF_DETERMINISTIC_OPS",
-    "OMP_NUM_THREADS",
-    "KERAS_BACKEND",
-)
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "fma", "neon", "asimd", "sve")
 
 
 def lock_table(
@@ -59,8 +48,8 @@ def lock_table(
             "device": device.name,
             "device_reason": device.why,
             "threads": device.threads,
-            "processor": {"machine": platform.machine(), "features": _processor_features()},
-            "flags": {name: os.environ[name] for name in FLAGS if name in os.environ},
+            "processor": {"machine": platform.machine(), "features": processor_features()},
+            "flags": flags(),
         },
         "stage": [_stage(done) for done in stages],
         "result": result,
@@ -80,12 +69,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _processor_features() -> list[str]:
-    """The instruction sets that libraries choose their arithmetic by; empty where the system does not tell."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return []
-    words = set(info.read_text(encoding="utf-8", errors="replace").split())
-    return [name for name in _FEATURES if name in words]

@@ -74,6 +74,11 @@ class WeightAveraging(keras.callbacks.Callback):
         #: How many weights the mean is of, so far.
         self.averaged = 0
 
+    @property
+    def watches_steps(self) -> bool:
+        """Whether zoo's own loop has to tell of every step."""
+        return self.unit == "step" or type(self) is not WeightAveraging
+
     def first_epoch(self, epochs: int) -> int:
         """The first epoch that counts, from 0.
 

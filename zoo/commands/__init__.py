@@ -17,6 +17,7 @@ VERBS = {
     "finetune": "Fine-tune a network on your data.",
     "evaluate": "Measure a run's result on data.",
     "predict": "Say what new examples are.",
+    "cache": "List, check and remove kept features.",
     "inspect": "See where a network's signals vanish, explode or die.",
 }
 
@@ -37,8 +38,9 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command = import_module(f".{cmd_name}", __name__).command
-        if not any(param.name == "debug" for param in command.params):
-            command.params.append(_debug_of_a_verb())
+        for each in (command, *getattr(command, "commands", {}).values()):
+            if not any(param.name == "debug" for param in each.params):
+                each.params.append(_debug_of_a_verb())
         return command
 
     def resolve_command(

@@ -1,0 +1,116 @@
+"""Whether an engine's results are Keras's: rounding is told from faults."""
+
+import keras
+import numpy as np
+import pytest
+
+from zoo import engine
+from zoo.engine_difference import TOLERANCE, difference, judge
+from zoo.engines.interface import Setup
+
+from .networks import images, live, small_convnet
+
+layers = keras.layers
+
+
+def rows(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(5, 2, shape).astype("float32")
+
+
+def test_differences_are_relative_to_the_spread_between_inputs():
+    theirs = rows(1000, 8)
+    ours = theirs.copy()
+    ours[3, 2] += 0.02
+    found = difference([ours], [theirs])
+    assert found.largest == pytest.approx(0.01, rel=0.1)
+    assert found.typical == pytest.approx(0.01 / 8000**0.5, rel=0.1)
+    assert str(found).endswith("of the spread between inputs")
+
+
+def test_the_farthest_tensor_counts():
+    theirs = [rows(10, 3), rows(10, 3) * 1000]
+    assert difference([theirs[0] + 1, theirs[1]], theirs) == difference([theirs[0] + 1], theirs[:1])
+
+
+def test_of_one_example_the_size_of_the_values_counts():
+    theirs = np.full((1, 4), 2.0, "float32")
+    assert difference([theirs + 0.02], [theirs]).largest == pytest.approx(0.01, rel=1e-3)
+    constant = np.full((5, 4), 2.0, "float32")
+    assert difference([constant + 0.02], [constant]).largest == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ([1, 2], [1, 2], True),
+        ([1, 2], [1, 3], False),
+        ([True, False], [True, True], False),
+        ([1.0, np.nan], [1.0, np.nan], True),
+        ([1.0, 2.0], [1.0, np.nan], False),
+        ([1.0, np.nan], [1.0, 2.0], False),
+        ([1.0, np.inf], [1.0, -np.inf], False),
+        ([0.0, 0.0], [0.0, 0.0], True),
+        ([0.0, 1.0], [0.0, 0.0], False),
+        ([], [], True),
+    ],
+)
+def test_what_is_no_rounding_is_infinitely_far(ours: list[float], theirs: list[float], same: bool):
+    assert difference([np.array(ours)], [np.array(theirs)]).largest == (0.0 if same else np.inf)
+
+
+def test_other_shapes_are_infinitely_far():
+    assert difference([rows(3, 2)], [rows(3, 1)]).largest == np.inf
+
+
+@pytest.fixture(scope="module")
+def deep() -> keras.Model:
+    """Thirty random layers, which magnify what float32 rounds: more than 1e-5 between any two orders of additions."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((64,))
+    x = inputs
+    for _ in range(30):
+        x = layers.Dense(64, activation="tanh", kernel_initializer=keras.initializers.RandomNormal(0, 0.2))(x)
+    return keras.Model(inputs, x)
+
+
+def test_rounding_of_a_deep_network_is_told_by_float64(deep: keras.Model):
+    x = images(16, (64,)) / 255
+    assert judge(deep, x, [np.asarray(deep(x))], 16).why == f"within {TOLERANCE:.0e} of Keras"
+    ours = engine.build(deep, "openvino", Setup(batch=16, threads=2)).run(x)
+    verdict = judge(deep, x, ours, 16)
+    assert verdict.difference.largest > TOLERANCE, "the network must round more than that"
+    assert verdict.within
+    assert "from Keras: rounding, since from float64 it is" in verdict.why
+    assert not judge(deep, x, ours, 16, exact=False).within
+
+
+def test_a_fault_is_not_taken_for_rounding(deep: keras.Model):
+    """A weight that is off by a thousandth, in a network that rounds, and in one that does not."""
+    for trunk, x in ((deep, images(16, (64,)) / 255), (small_convnet(output="linear"), images(16))):
+        held = trunk.layers[-1].kernel if trunk is deep else trunk.get_layer("top_output").kernel
+        before = held.numpy()
+        held.assign(before * 1.001)
+        wrong = np.asarray(trunk(x))
+        held.assign(before)
+        verdict = judge(trunk, x, [wrong], 16)
+        assert not verdict.within
+        assert "from Keras; from float64 it is" in verdict.why
+
+
+def test_a_network_without_float64_is_held_to_the_tolerance():
+    inputs = keras.Input((4,))
+    wide = layers.Lambda(lambda x: keras.ops.cast(x, "float32") * 2.0, output_shape=(4,))(inputs)
+    trunk = keras.Model(inputs, layers.Dense(3)(wide))
+    x = images(16, (4,)) / 255
+    verdict = judge(trunk, x, [np.asarray(trunk(x)) + 0.01], 16)
+    assert not verdict.within
+    assert "cannot be computed in float64" in verdict.why
+
+
+def test_only_the_examples_that_differ_are_compared():
+    """A batch that was filled up with copies has no spread beyond its examples."""
+    trunk = live(small_convnet(output="linear"))
+    x = images(16)[np.minimum(np.arange(16), 2)]
+    ours = [np.array(trunk(x))]
+    ours[0][3:] = 99.0
+    assert judge(trunk, x, ours, 3).within

@@ -1,0 +1,315 @@
+"""Computing what is missing: the same bytes whatever was there, once for each content, and safe when it ends early."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo import extraction
+from zoo.errors import CacheError
+from zoo.extraction import NeighboursMatter, Sink, fill
+from zoo.extraction_batches import plan_batches
+from zoo.feature_folder import FeatureFolder, shards_in
+from zoo.feature_shard import DATA
+
+ROOT = Path(__file__).parents[1]
+BATCH = 4
+EXAMPLES = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(40)]
+
+
+def read(indices: np.ndarray) -> np.ndarray:
+    return np.asarray(indices, "float32")[:, None] * np.array([1, 2, 3], "float32")
+
+
+def run(inputs: np.ndarray) -> list[np.ndarray]:
+    return [np.tanh(inputs), np.sin(inputs[:, 0]), inputs[:, None] + 1]
+
+
+class Counting:
+    """A trunk that counts its calls, and an input that counts what is read."""
+
+    def __init__(self, stop_at: int | None = None, error: BaseException | None = None):
+        self.calls, self.read = 0, []
+        self.stop_at, self.error = stop_at, error
+
+    def __call__(self, inputs: np.ndarray) -> list[np.ndarray]:
+        assert len(inputs) == BATCH
+        if self.calls == self.stop_at and self.error is not None:
+            raise self.error
+        self.calls += 1
+        return run(inputs)
+
+    def reading(self, indices: np.ndarray) -> np.ndarray:
+        self.read += indices.tolist()
+        return read(indices)
+
+
+def filled(path: Path, examples: list[str], trunk=run, reading=None, **options):
+    """Fills a folder with the features of examples, and gives what was done."""
+    number = {example: i for i, example in enumerate(EXAMPLES)}
+    numbers = np.array([number[example] for example in examples])
+    plain = getattr(trunk, "reading", read)
+    sinks = [Sink(FeatureFolder(path), (0, 1, 2))]
+    return fill(sinks, examples, trunk, reading or (lambda i: plain(numbers[i])), BATCH, **options)
+
+
+def values(path: Path, examples: list[str]) -> list[bytes]:
+    return [a.tobytes() for a in FeatureFolder(path).refresh().features(examples).arrays()]
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(extraction, "SHARD_BYTES", 150)
+
+
+@given(st.integers(0, 30), st.integers(0, 6), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_every_missing_example_is_new_once_and_what_is_checked_was_computed_before(missing, known, size, chance):
+    numbers = chance.sample(range(100), missing + known)
+    lacking, there = numbers[:missing], numbers[missing:]
+    batches = plan_batches(lacking, there, size)
+    assert sorted(i for b in batches for i in b.indices[: b.new].tolist()) == sorted(lacking)
+    remembered: set[int] = set()
+    computed = set(there)
+    for b in batches:
+        assert len(b.indices) == size
+        assert all(int(b.indices[place]) in (remembered if not there else computed) for place in b.again)
+        assert not set(b.again) & set(range(b.new))
+        remembered |= {int(b.indices[place]) for place in b.remembered}
+        computed |= {int(i) for i in b.indices[: b.new]}
+    assert len(batches) <= -(-missing // size) + 1
+    if there or (missing % size and missing > size):
+        assert len(batches) == -(-missing // size), "the check costs nothing where there is room or something known"
+    if not there and missing > 1 and size > 1:
+        assert any(b.again for b in batches[:2]), "the check comes before much is computed"
+
+
+@given(st.data())
+def test_any_order_of_runs_over_any_examples_gives_the_same_bytes(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("cache") / "trunk"
+    seen: set[str] = set()
+    for _ in range(data.draw(st.integers(1, 4))):
+        asked = data.draw(st.lists(st.sampled_from(EXAMPLES), min_size=1, max_size=25))
+        new = len(set(asked) - seen)
+        trunk = Counting()
+        done = filled(path, asked, trunk)
+        assert (done.computed, done.found) == (new, len(set(asked)) - new)
+        assert trunk.calls <= -(-new // BATCH) + (not set(asked) & seen)
+        seen |= set(asked)
+        numbers = np.array([EXAMPLES.index(e) for e in asked])
+        assert values(path, asked) == [a.tobytes() for a in run(read(numbers))]
+
+
+def test_a_warm_cache_computes_reads_and_writes_nothing(tmp_path):
+    filled(tmp_path / "trunk", EXAMPLES)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "trunk").rglob("*")}
+    trunk = Counting()
+    done = filled(tmp_path / "trunk", EXAMPLES, trunk)
+    assert (done.computed, done.found, trunk.calls, trunk.read) == (0, 40, 0, [])
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "trunk").rglob("*")}
+    changed = {p.name for p in after if after[p] != before.get(p)}
+    assert changed <= {"used"}
+
+
+def test_a_warm_cache_that_may_only_be_read_is_enough(tmp_path, monkeypatch):
+    filled(tmp_path / "trunk", EXAMPLES)
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("touch", "mkdir", "write_bytes", "write_text"):
+        monkeypatch.setattr(Path, name, refused)
+    monkeypatch.setattr(os, "open", refused)
+    assert filled(tmp_path / "trunk", EXAMPLES).found == 40
+    with pytest.raises(CacheError, match="read-only file system"):
+        filled(tmp_path / "other", EXAMPLES)
+
+
+def test_one_more_image_costs_one_call_and_rewrites_nothing(tmp_path):
+    filled(tmp_path, EXAMPLES[:20])
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.h5")}
+    trunk = Counting()
+    done = filled(tmp_path, EXAMPLES[:21], trunk)
+    assert (done.computed, trunk.calls) == (1, 1)
+    assert len(set(trunk.read)) <= BATCH
+    after = {p: p.read_bytes() for p in tmp_path.rglob("*.h5")}
+    assert len(after) == len(before) + 1
+    assert after.items() >= before.items()
+
+
+def test_progress_counts_what_is_missing(tmp_path):
+    said = []
+    filled(tmp_path, EXAMPLES[:10])
+    filled(tmp_path, EXAMPLES[:25], step=lambda done, total: said.append((done, total)))
+    assert said == [(3, 15), (7, 15), (11, 15), (15, 15)]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 7, 8, 11, 12, 16])
+@pytest.mark.parametrize(
+    "trunk",
+    [
+        lambda x: [x - x.mean(axis=0)],
+        lambda x: [np.roll(x, 1, axis=0)],
+        lambda x: [x[::-1].copy()],
+        lambda x: [x + np.arange(len(x), dtype="float32")[:, None]],
+        lambda x: [np.cumsum(x, axis=0)],
+        lambda x: [x / np.abs(x).max()],
+    ],
+    ids=["mean", "roll", "flip", "place", "sum", "max"],
+)
+def test_a_trunk_whose_rows_depend_on_their_neighbours_is_found_and_nothing_is_stored(tmp_path, trunk, count):
+    sinks = [Sink(FeatureFolder(tmp_path), (0,))]
+    with pytest.raises(NeighboursMatter) as error:
+        fill(sinks, EXAMPLES[:count], trunk, lambda i: read(i + 1), BATCH)
+    assert str(error.value) == (
+        "What this trunk gives for an example changes with the other examples of its batch. Expected the same "
+        "features, to the last bit, in every batch. Its features cannot be kept: --no-cache."
+    )
+    assert shards_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("trunk", [lambda x: [x.mean(axis=0)], lambda x: [x.sum()], lambda x: [np.repeat(x, 2, 0)]])
+def test_a_trunk_without_a_row_for_each_example_is_found(tmp_path, trunk):
+    with pytest.raises(NeighboursMatter):
+        fill([Sink(FeatureFolder(tmp_path), (0,))], EXAMPLES[:9], trunk, read, BATCH)
+    assert shards_in(tmp_path) == []
+
+
+def test_what_is_stored_is_compared_with_what_is_computed_now(tmp_path):
+    """An engine that gives other bits than it gave before is found, not mixed with what is there."""
+    filled(tmp_path, EXAMPLES[:8])
+    stored = shards_in(tmp_path)
+    with pytest.raises(NeighboursMatter):
+        filled(tmp_path, EXAMPLES[:9], lambda x: [a * np.float32(1 + 1e-6) for a in run(x)])
+    assert shards_in(tmp_path) == stored
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("the GPU is gone")])
+@pytest.mark.parametrize("stop", range(11))
+def test_what_is_complete_stays_when_it_ends_early(tmp_path, stop, error):
+    trunk = Counting(stop, error)
+    with contextlib.suppress(KeyboardInterrupt, OSError):
+        filled(tmp_path, EXAMPLES, trunk)
+    assert not [t for t in threading.enumerate() if t.name == "zoo-reader"]
+    stored = FeatureFolder(tmp_path).refresh().rows
+    assert stored == max(stop - 1, 0) * BATCH  # the second call stores nothing: it checks the first
+    done = filled(tmp_path, EXAMPLES)
+    assert done.computed == 40 - stored
+    assert values(tmp_path, EXAMPLES) == [a.tobytes() for a in run(read(np.arange(40)))]
+
+
+def test_an_image_that_cannot_be_read_stops_it_and_what_is_complete_stays(tmp_path):
+    def reading(indices: np.ndarray) -> np.ndarray:
+        if 30 in indices:
+            what = "broken.jpg cannot be read."
+            raise CacheError(what)
+        return read(indices)
+
+    with pytest.raises(CacheError, match=r"broken\.jpg"):
+        filled(tmp_path, EXAMPLES, run, reading)
+    assert FeatureFolder(tmp_path).refresh().rows >= 24
+
+
+def test_a_damaged_shard_is_computed_again_and_only_it(tmp_path):
+    filled(tmp_path, EXAMPLES)
+    victim = shards_in(tmp_path)[1]
+    whole = bytearray((victim / DATA).read_bytes())
+    whole[-3] ^= 4
+    (victim / DATA).write_bytes(whole)
+    rows = 40 - FeatureFolder(tmp_path).refresh().rows
+    done = filled(tmp_path, EXAMPLES)
+    assert (done.damaged, done.computed) == (1, rows)
+    assert not victim.exists()
+    assert values(tmp_path, EXAMPLES) == [a.tobytes() for a in run(read(np.arange(40)))]
+
+
+def test_one_pass_fills_the_folders_of_several_boundaries(tmp_path):
+    lower, upper = tmp_path / "lower", tmp_path / "upper"
+    numbers = np.arange(40)
+    fill([Sink(FeatureFolder(lower), (2,))], EXAMPLES[:9], run, read, BATCH)
+    trunk = Counting()
+    sinks = [Sink(FeatureFolder(upper), (1, 0)), Sink(FeatureFolder(lower), (2,))]
+    done = fill(sinks, EXAMPLES, trunk, trunk.reading, BATCH)
+    assert (done.computed, trunk.calls) == (40, 11)  # ten, and one to check: 40 fill their batches
+    expected = run(read(numbers))
+    assert values(upper, EXAMPLES) == [expected[1].tobytes(), expected[0].tobytes()]
+    assert values(lower, EXAMPLES) == [expected[2].tobytes()]
+    assert sum(shard.rows for shard in FeatureFolder(lower).refresh().shards) == 40, "nothing is stored twice"
+    assert fill(sinks, EXAMPLES, trunk, trunk.reading, BATCH).computed == 0
+
+
+def test_time_writes_a_shard_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "SHARD_BYTES", 2**40)
+    filled(tmp_path / "by bytes", EXAMPLES)
+    assert len(shards_in(tmp_path / "by bytes")) == 1
+    monkeypatch.setattr(extraction, "SHARD_SECONDS", 0.0)
+    filled(tmp_path / "by time", EXAMPLES)
+    assert len(shards_in(tmp_path / "by time")) == 10
+    assert values(tmp_path / "by bytes", EXAMPLES) == values(tmp_path / "by time", EXAMPLES)
+
+
+WORKER = """
+import fcntl, hashlib, json, sys, time
+from pathlib import Path
+import numpy as np
+from zoo import extraction
+from zoo.extraction import Sink, fill
+from zoo.feature_folder import FeatureFolder
+extraction.SHARD_BYTES = 1
+if sys.argv[2] == "broken":
+    fcntl.flock = lambda *_: None
+examples = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(200)]
+def run(x):
+    time.sleep(0.01)
+    return [np.tanh(x)]
+print("ready", flush=True)
+sys.stdin.readline()
+folder = FeatureFolder(Path(sys.argv[1]))
+said = lambda: print("another process computes the same features; waiting", flush=True)
+done = fill([Sink(folder, (0,))], examples, run, lambda i: np.sin(i[:, None].astype("float32")), 8, waiting=said)
+rows = folder.features(examples).arrays()[0]
+print(json.dumps([done.computed, done.waited, hashlib.sha256(rows.tobytes()).hexdigest()]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("locks", ["working", "broken"])
+def test_two_processes_wait_or_compute_twice_and_never_get_it_wrong(tmp_path, locks):
+    import json
+
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "trunk"), locks]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    both = [subprocess.Popen(command, cwd=ROOT, text=True, **pipes) for _ in range(2)]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [process.communicate(timeout=120) for process in both]
+    assert [error for _, error in answers] == ["", ""]
+    said = [out.splitlines() for out, _ in answers]
+    ends = [json.loads(lines[-1]) for lines in said]
+    numbers = np.arange(200)
+    right = hashlib.sha256(np.tanh(np.sin(numbers[:, None].astype("float32"))).tobytes()).hexdigest()
+    assert [digest for *_, digest in ends] == [right, right]
+    folder = FeatureFolder(tmp_path / "trunk").refresh()
+    assert folder.rows == 200
+    assert folder.damaged == ()
+    assert not [p for p in folder.path.iterdir() if p.name.startswith(".")]
+    if locks == "working":
+        assert sorted(computed for computed, *_ in ends) == [0, 200]
+        waiting = ["another process computes the same features; waiting"]
+        assert sorted([waited, lines[:-1]] for lines, (_, waited, _) in zip(said, ends, strict=True)) == [
+            [False, []],
+            [True, waiting],
+        ]
+        assert sum(shard.rows for shard in folder.shards) == 200
+    else:
+        assert sum(computed for computed, *_ in ends) > 200, "without locks nobody waited"

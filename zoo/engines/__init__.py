@@ -1,0 +1,1 @@
+"""What can run a frozen trunk: one file for each engine."""

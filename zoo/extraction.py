@@ -1,0 +1,180 @@
+"""Computing the features that are missing: read ahead in a thread, in batches of one shape, stored shard by shard."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import CacheError
+from .extraction_batches import CHECKED, Batch, plan_batches
+from .feature_folder import FeatureFolder
+from .read_ahead import Read, read_ahead
+
+#: A shard is written when it holds so many bytes, or so many seconds of work: that is what a kill can lose.
+SHARD_BYTES = 2**25
+SHARD_SECONDS = 15.0
+
+Run = Callable[[Any], list[np.ndarray]]
+Step = Callable[[int, int], None]
+
+
+class NeighboursMatter(CacheError):
+    """What a trunk gives for an example depends on the others in its batch: its features cannot be kept."""
+
+    def __init__(self) -> None:
+        what = "What this trunk gives for an example changes with the other examples of its batch."
+        expected = "the same features, to the last bit, in every batch"
+        super().__init__(what, expected=expected, fix="Its features cannot be kept: --no-cache.")
+
+
+@dataclass(frozen=True)
+class Sink:
+    """Where features go: a trunk may give those of several boundaries at once, and each has a folder of its own.
+
+    ``columns`` are the numbers of the outputs of the trunk that cross the boundary.
+    """
+
+    folder: FeatureFolder
+    columns: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was done: the examples found and those computed, the damaged shards that were removed and computed again,
+    and whether another process was waited for."""
+
+    found: int
+    computed: int
+    damaged: int
+    waited: bool
+
+
+def fill(
+    sinks: Sequence[Sink],
+    examples: Sequence[str],
+    run: Run,
+    read: Read,
+    batch: int,
+    *,
+    step: Step | None = None,
+    waiting: Callable[[], None] | None = None,
+) -> Filled:
+    """Computes the features that folders do not hold yet, and stores them.
+
+    Where nothing is missing nothing is written, so a cache that may only be read is enough. What is complete is stored
+    even if this is interrupted. An example that was computed once is computed again in another batch, in a place that
+    would be empty: it must come out the same, to the last bit, before anything is stored.
+
+    Args:
+        sinks: Where the features go.
+        examples: What each example is known by: a SHA-256, hexadecimal.
+        run: The engine: inputs of ``batch`` examples to one array for each output.
+        read: Gives the inputs of the examples of some indices.
+        batch: The examples of a call.
+        step: Told how many examples are done, of how many.
+        waiting: Called once if another process computes features of the same trunk.
+
+    Returns:
+        What was done.
+
+    Raises:
+        CacheError: if something cannot be written; what is complete stays.
+        NeighboursMatter: if an example's features depend on the others in its batch; nothing is stored then.
+    """
+    for sink in sinks:
+        sink.folder.refresh()
+    damaged, waited, computed = 0, False, 0
+    if _missing(sinks, examples) or any(sink.folder.damaged for sink in sinks):
+        with ExitStack() as held:
+            for sink in sorted(sinks, key=lambda sink: sink.folder.path):  # one order for all: nobody waits in a circle
+                waited = held.enter_context(sink.folder.alone(None if waited else waiting)) or waited
+                damaged += sink.folder.refresh().drop_damaged()
+                sink.folder.remove_leftovers()
+            missing = _missing(sinks, examples)
+            _Extraction(sinks, examples, run, batch).of(missing, read, step)
+            computed = len(missing)
+    for sink in sinks:
+        sink.folder.touch()
+    return Filled(len(set(examples)) - computed, computed, damaged, waited)
+
+
+def _missing(sinks: Sequence[Sink], examples: Sequence[str]) -> list[int]:
+    found = [sink.folder.missing(examples) for sink in sinks]
+    return np.unique(np.concatenate(found)).tolist()
+
+
+@dataclass
+class _Extraction:
+    """Runs the trunk, and holds rows until they make a shard."""
+
+    sinks: Sequence[Sink]
+    examples: Sequence[str]
+    run: Run
+    batch: int
+    trusted: bool = False
+    positions: list[int] = field(default_factory=list)
+    parts: list[list[np.ndarray]] = field(default_factory=list)
+    bytes: int = 0
+    since: float = field(default_factory=time.monotonic)
+    computed: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+    def of(self, missing: list[int], read: Read, step: Step | None) -> None:
+        """Computes what is missing."""
+        left = [~sink.folder.holds(self.examples) for sink in self.sinks]
+        known = np.flatnonzero(~np.any(left, axis=0))[:CHECKED].tolist()
+        batches = plan_batches(missing, known, self.batch)
+        self.trusted = not any(one.again for one in batches) or bool(known)
+        done = 0
+        try:
+            with closing(read_ahead(read, [one.indices for one in batches])) as ready:
+                for one, inputs in zip(batches, ready, strict=True):
+                    self._take(one, self.run(inputs), left)
+                    done += one.new
+                    if step is not None:
+                        step(done, len(missing))
+        finally:
+            self._flush(left)
+
+    def _take(self, one: Batch, columns: list[np.ndarray], left: list[np.ndarray]) -> None:
+        columns = [np.asarray(column) for column in columns]
+        if any(column.ndim < 1 or len(column) != self.batch for column in columns):
+            raise NeighboursMatter
+        self._compare(one, columns)
+        for place in one.remembered:
+            self.computed[int(one.indices[place])] = [column[place].copy() for column in columns]
+        if one.new:
+            self.positions += one.indices[: one.new].tolist()
+            self.parts.append([column[: one.new] for column in columns])
+            self.bytes += sum(column[: one.new].nbytes for column in columns)
+        if self.bytes >= SHARD_BYTES or time.monotonic() - self.since >= SHARD_SECONDS:
+            self._flush(left)
+
+    def _compare(self, one: Batch, columns: list[np.ndarray]) -> None:
+        """What was computed before must come out the same here, between other neighbours."""
+        for place in one.again:
+            position, now = int(one.indices[place]), [column[place] for column in columns]
+            if position in self.computed:
+                before = self.computed[position]
+                same = all(a.tobytes() == b.tobytes() for a, b in zip(before, now, strict=True))
+            else:
+                digest = [self.examples[position]]
+                same = all(s.folder.agrees(digest, [now[c][None] for c in s.columns]) for s in self.sinks)
+            if not same:
+                raise NeighboursMatter
+        self.trusted = self.trusted or bool(one.again)
+
+    def _flush(self, left: list[np.ndarray]) -> None:
+        if not self.positions or not self.trusted:
+            return
+        positions, parts = self.positions, self.parts
+        self.positions, self.parts, self.bytes = [], [], 0
+        for sink, wanted in zip(self.sinks, left, strict=True):
+            rows = np.flatnonzero(wanted[positions])
+            if len(rows):
+                columns = [np.concatenate([part[c] for part in parts]) for c in sink.columns]
+                taken = columns if len(rows) == len(positions) else [column[rows] for column in columns]
+                sink.folder.add([self.examples[positions[row]] for row in rows], taken)
+        self.since = time.monotonic()
