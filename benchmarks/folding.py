@@ -20,8 +20,6 @@ Run it as ``python -m benchmarks.folding``.
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.own_process import in_a_process
 from benchmarks.split_applications import (
     CALIBRATE,
     CLASSES,
@@ -79,18 +78,10 @@ def main() -> None:
         return
     if options.write and options.only != NETWORKS:
         parser.error("--write takes the table of all networks: leave --only out")
-    text = table([_in_a_process(name) for name in options.only])
+    text = table([Row(**in_a_process("benchmarks.folding", "--one", name)) for name in options.only])
     print(text)
     if options.write:
         write_section(options.write, "folding", text)
-
-
-def _in_a_process(name: str) -> Row:
-    command = [sys.executable, "-m", "benchmarks.folding", "--one", name]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stderr}")
-    return Row(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def measure(name: str, size: int = SIZE, rounds: int = ROUNDS) -> Row:

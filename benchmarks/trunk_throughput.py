@@ -23,8 +23,6 @@ import importlib.util
 import json
 import math
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -33,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.own_process import in_a_process
 from benchmarks.split_applications import machine, make_live, markdown, pictures
 
 if TYPE_CHECKING:
@@ -72,19 +71,12 @@ def main() -> None:
     if options.one:
         print(json.dumps([asdict(row) for row in measure(options.one, options.rounds, options.threads)]))
         return
-    rows = [row for name in options.only for row in _in_a_process(name, options.rounds, options.threads)]
+    how = ("--rounds", str(options.rounds), "--threads", str(options.threads))
+    measured = [in_a_process("benchmarks.trunk_throughput", "--one", name, *how) for name in options.only]
+    rows = [Row(**row) for network in measured for row in network]
     print(table(rows))
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
-
-
-def _in_a_process(name: str, rounds: int, threads: int) -> list[Row]:
-    command = [sys.executable, "-m", "benchmarks.trunk_throughput", "--one", name]
-    command += ["--rounds", str(rounds), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
-    if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stderr}")
-    return [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
 
 
 def measure(name: str, rounds: int = ROUNDS, threads: int = 0, size: int = SIZE) -> list[Row]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.layers import optimizer_equations as equations
+from tests.layers.resumed import goes_on_from_its_file
 from tests.networks import clusters, dense_net
 from tests.test_train import one_hot
 from zoo.errors import RecipeError
@@ -178,17 +179,7 @@ def test_saved_and_loaded_in_the_middle_it_goes_on_where_it_was(rates: tuple[flo
     model = dense_net()
     made = by_variable(optimizer("ftrl", steps=STEPS, learning_rate=RATES[rate], **given), rates)
     model.compile(made, "categorical_crossentropy")
-    x, labels = clusters(16)
-    for _ in range(5):
-        model.train_on_batch(x, one_hot(labels, 3))
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    for one in (model, again):
-        for _ in range(5):
-            one.train_on_batch(x, one_hot(labels, 3))
-    states = [[*one.weights, *one.optimizer.variables] for one in (model, again)]
-    for one, other in zip(*states, strict=True):
-        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    goes_on_from_its_file(model, tmp_path, steps=5)
 
 
 def test_by_block_each_variable_has_the_rate_of_its_own_also_under_penalties():

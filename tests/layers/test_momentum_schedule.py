@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.layers import optimizer_equations as equations
-from tests.networks import clusters, dense_net
-from tests.test_train import one_hot
+from tests.layers.resumed import goes_on_from_its_file
+from tests.networks import dense_net
 from zoo.errors import RecipeError
 from zoo.layers import OneCycleMomentum, by_variable, optimizer, schedule, with_momentum
 from zoo.layers.momentum_schedule import momentum_argument
@@ -172,19 +172,9 @@ def network(made: keras.optimizers.Optimizer, scaled: bool) -> keras.Model:
 
 @pytest.mark.parametrize(("case", "scaled"), [*((case, False) for case in CASES), ("nesterov", True), ("adamw", True)])
 def test_a_compiled_network_goes_on_from_its_file_where_it_was(case: str, scaled: bool, tmp_path: Path):
-    """Momentum schedule, multipliers, slots and the product of the momenta: the same bytes after two more steps."""
+    """Momentum schedule, multipliers, slots and the product of the momenta: the same bytes after more steps."""
     model = network(made_by(case, learning_rate=0.01), scaled)
-    x, labels = clusters(16)
-    for _ in range(3):
-        model.train_on_batch(x, one_hot(labels, 3))
-    model.save(tmp_path / "model.keras")
-    again = keras.models.load_model(tmp_path / "model.keras")
-    for one in (model, again):
-        for _ in range(2):
-            one.train_on_batch(x, one_hot(labels, 3))
-    states = [[*one.weights, *one.optimizer.variables] for one in (model, again)]
-    for one, other in zip(*states, strict=True):
-        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    goes_on_from_its_file(model, tmp_path, steps=3)
 
 
 def test_one_cycles_momentum_takes_the_phases_of_its_rate():
