@@ -65,6 +65,7 @@ def test_a_split_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch):
     assert sum("the split differs by" in fault for fault in row.faults) == len(row.cuts)
 
 
+@pytest.mark.slow
 def test_a_trunk_that_ends_too_low_is_found(monkeypatch: pytest.MonkeyPatch):
     """It would be equal too: the comparison alone does not see that less is frozen than was planned."""
     lowest, split = [], zoo.split
@@ -79,6 +80,7 @@ def test_a_trunk_that_ends_too_low_is_found(monkeypatch: pytest.MonkeyPatch):
     assert sum("frozen parameters are not in the trunk" in fault for fault in row.faults) == len(row.cuts) - 1
 
 
+@pytest.mark.slow
 def test_in_a_fresh_network_a_planted_fault_hides(monkeypatch: pytest.MonkeyPatch):
     """Why networks are made live first."""
     live = comparison.measure("MobileNetV3Small", inside=0)

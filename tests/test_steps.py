@@ -103,7 +103,13 @@ MANNERS: dict[str, dict[str, Any]] = {name: {"name": name, "learning_rate": 0.02
 }
 
 
-@pytest.mark.parametrize("manner", MANNERS)
+#: A family each of how a step changes the weights; the others are alike, and slow.
+FEW = ("adam", "average", "accumulation", "clipnorm", "ftrl", "one cycle", "schedule", "schedulefreeadamw", "sgd")
+
+
+@pytest.mark.parametrize(
+    "manner", [name if name in FEW else pytest.param(name, marks=pytest.mark.slow) for name in MANNERS]
+)
 def test_several_steps_a_call_are_those_of_keras_to_the_last_bit(manner: str, take: Any):
     """With live batch normalization, dropout, and rates by block."""
     given = {"plan": {"batch_norm": "train", "multipliers": {"low1": 0.25, "low2": 0.5}}}

@@ -27,7 +27,7 @@ def descended(optimizer: keras.optimizers.Optimizer, penalty: L2SP, c: float, b:
     dense = layers.Dense(len(b), use_bias=False, kernel_regularizer=penalty, kernel_initializer="zeros")
     model = keras.Sequential([keras.Input((1,)), dense])
     model.compile(optimizer, lambda truth, out: c / 2 * keras.ops.sum(keras.ops.square(out - truth), axis=-1))
-    model.fit(np.ones((1, 1)), b[None], epochs=steps, verbose=0)
+    model.fit(np.ones((steps, 1)), np.tile(b, (steps, 1)), batch_size=1, verbose=0)
     return np.asarray(dense.kernel)[0]
 
 
