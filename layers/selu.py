@@ -16,7 +16,8 @@ SELU_CONDITIONS = (
     "the network is a plain stack: a skip connection adds variances, batch normalization sets them itself",
 )
 
-_DROPPING = (
+#: Dropout that moves mean and variance; alpha dropout does not.
+DROPPING = (
     keras.layers.Dropout,
     keras.layers.GaussianDropout,
     keras.layers.SpatialDropout1D,
@@ -80,7 +81,7 @@ def check_selu(stack: keras.Model | Iterable[keras.layers.Layer]) -> list[str]:
             said += _starts(layer)
         if isinstance(layer, NORMALIZING) and feeds:
             said.append(f"{layer.name}: {type(layer).__name__} sets the mean and variance that SELU keeps by itself.")
-        if isinstance(layer, _DROPPING) and layer.rate > 0 and selu_below:
+        if isinstance(layer, DROPPING) and layer.rate > 0 and selu_below:
             kind = type(layer).__name__
             said.append(f"{layer.name}: {kind} shifts mean and variance above SELU; use keras.layers.AlphaDropout.")
         if is_selu(layer):

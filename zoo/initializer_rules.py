@@ -9,10 +9,10 @@ import keras
 from .departure import Departure, names_of
 from .layers.initializers import SCALES, scale_of
 from .layers.normalizing import NORMALIZING
-from .layers.selu import suits_selu
+from .layers.selu import DROPPING, suits_selu
 from .orthonormal import DEPTHWISE, SEPARABLE, TRANSPOSED
 from .probing import S_SHAPED
-from .wiring import DROPPING, WEIGHTED, Applied, Wiring
+from .wiring import WEIGHTED, Applied, Wiring
 
 initializers = keras.initializers
 

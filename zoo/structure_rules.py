@@ -7,8 +7,9 @@ import keras
 
 from .departure import Departure, names_of
 from .layers.normalizing import BATCH_NORMS, NORMALIZING
+from .layers.selu import DROPPING
 from .probing import S_SHAPED
-from .wiring import DROPPING, WEIGHTED, Wiring, applied_by
+from .wiring import WEIGHTED, Wiring, applied_by
 
 layers = keras.layers
 

@@ -10,6 +10,7 @@ import keras
 from .graph import calls
 from .layers.activations import Function
 from .layers.normalizing import NORMALIZING
+from .layers.selu import DROPPING
 from .orthonormal import DEPTHWISE, FULL, SEPARABLE, TRANSPOSED
 from .probing import curve_of, multiplying_weights
 
@@ -17,10 +18,6 @@ layers = keras.layers
 
 #: Layers that multiply by a kernel.
 WEIGHTED = (*FULL, *DEPTHWISE, *SEPARABLE, *TRANSPOSED, layers.EinsumDense)
-DROPPING = (
-    *(layers.Dropout, layers.GaussianDropout),
-    *(layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D),
-)
 #: What rearranges values, or chooses among them, but does not change what activation comes next.
 _PASSING = (
     *(*DROPPING, layers.AlphaDropout, layers.GaussianNoise, layers.Identity, layers.Flatten, layers.Reshape),
