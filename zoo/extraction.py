@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import CacheError
 from .extraction_batches import CHECKED, Batch, plan_batches
-from .feature_folder import FeatureFolder
+from .feature_folder import Digests, FeatureFolder, as_bytes
 from .read_ahead import Read, read_ahead
 
 #: A shard is written when it holds so many bytes, or so many seconds of work: that is what a kill can lose.
@@ -54,7 +54,7 @@ class Filled:
 
 def fill(
     sinks: Sequence[Sink],
-    examples: Sequence[str],
+    examples: Digests,
     run: Run,
     read: Read,
     batch: int,
@@ -70,7 +70,7 @@ def fill(
 
     Args:
         sinks: Where the features go.
-        examples: What each example is known by: a SHA-256, hexadecimal.
+        examples: What each example is known by: a SHA-256, see :data:`zoo.feature_folder.Digests`.
         run: The engine: inputs of ``batch`` examples to one array for each output.
         read: Gives the inputs of the examples of some indices.
         batch: The examples of a call.
@@ -84,10 +84,11 @@ def fill(
         CacheError: if something cannot be written; what is complete stays.
         NeighboursMatter: if an example's features depend on the others in its batch; nothing is stored then.
     """
+    examples = as_bytes(examples)
     for sink in sinks:
         sink.folder.refresh()
     damaged, waited, computed = 0, False, 0
-    if _missing(sinks, examples) or any(sink.folder.damaged for sink in sinks):
+    if len(_missing(sinks, examples)) or any(sink.folder.damaged for sink in sinks):
         with ExitStack() as held:
             for sink in sorted(sinks, key=lambda sink: sink.folder.path):  # one order for all: nobody waits in a circle
                 waited = held.enter_context(sink.folder.alone(None if waited else waiting)) or waited
@@ -98,12 +99,12 @@ def fill(
             computed = len(missing)
     for sink in sinks:
         sink.folder.touch()
-    return Filled(len(set(examples)) - computed, computed, damaged, waited)
+    return Filled(len(np.unique(examples)) - computed, computed, damaged, waited)
 
 
-def _missing(sinks: Sequence[Sink], examples: Sequence[str]) -> list[int]:
+def _missing(sinks: Sequence[Sink], examples: np.ndarray) -> np.ndarray:
     found = [sink.folder.missing(examples) for sink in sinks]
-    return np.unique(np.concatenate(found)).tolist()
+    return np.unique(np.concatenate(found))
 
 
 @dataclass
@@ -111,7 +112,7 @@ class _Extraction:
     """Runs the trunk, and holds rows until they make a shard."""
 
     sinks: Sequence[Sink]
-    examples: Sequence[str]
+    examples: np.ndarray
     run: Run
     batch: int
     trusted: bool = False
@@ -121,7 +122,7 @@ class _Extraction:
     since: float = field(default_factory=time.monotonic)
     computed: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
-    def of(self, missing: list[int], read: Read, step: Step | None) -> None:
+    def of(self, missing: np.ndarray, read: Read, step: Step | None) -> None:
         """Computes what is missing."""
         left = [~sink.folder.holds(self.examples) for sink in self.sinks]
         known = np.flatnonzero(~np.any(left, axis=0))[:CHECKED].tolist()
@@ -160,7 +161,7 @@ class _Extraction:
                 before = self.computed[position]
                 same = all(a.tobytes() == b.tobytes() for a, b in zip(before, now, strict=True))
             else:
-                digest = [self.examples[position]]
+                digest = self.examples[position : position + 1]
                 same = all(s.folder.agrees(digest, [now[c][None] for c in s.columns]) for s in self.sinks)
             if not same:
                 raise NeighboursMatter
@@ -176,5 +177,5 @@ class _Extraction:
             if len(rows):
                 columns = [np.concatenate([part[c] for part in parts]) for c in sink.columns]
                 taken = columns if len(rows) == len(positions) else [column[rows] for column in columns]
-                sink.folder.add([self.examples[positions[row]] for row in rows], taken)
+                sink.folder.add(self.examples[np.asarray(positions)[rows]], taken)
         self.since = time.monotonic()

@@ -23,7 +23,7 @@ class Batch:
     remembered: tuple[int, ...] = ()
 
 
-def plan_batches(missing: Sequence[int], known: Sequence[int], size: int) -> list[Batch]:
+def plan_batches(missing: Sequence[int] | np.ndarray, known: Sequence[int], size: int) -> list[Batch]:
     """Batches of one size, as a pure function of what is missing.
 
     The places that are left over in the one short batch are filled with examples that are known already, or else with
