@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import CacheError
 from .extraction_batches import CHECKED, Batch, plan_batches
+from .extraction_buffer import ShardBuffer
 from .feature_folder import Digests, FeatureFolder, as_bytes
 from .read_ahead import Read, read_ahead
 
@@ -109,21 +110,19 @@ def _missing(sinks: Sequence[Sink], examples: np.ndarray) -> np.ndarray:
 
 @dataclass
 class _Extraction:
-    """Runs the trunk, and holds rows until they make a shard."""
+    """Runs the trunk, and stores what it gives."""
 
     sinks: Sequence[Sink]
     examples: np.ndarray
     run: Run
     batch: int
     trusted: bool = False
-    positions: list[int] = field(default_factory=list)
-    parts: list[list[np.ndarray]] = field(default_factory=list)
-    bytes: int = 0
     since: float = field(default_factory=time.monotonic)
     computed: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
     def of(self, missing: np.ndarray, read: Read, step: Step | None) -> None:
         """Computes what is missing."""
+        waiting = ShardBuffer(SHARD_BYTES, len(missing), self.batch)
         left = [~sink.folder.holds(self.examples) for sink in self.sinks]
         known = np.flatnonzero(~np.any(left, axis=0))[:CHECKED].tolist()
         batches = plan_batches(missing, known, self.batch)
@@ -132,14 +131,16 @@ class _Extraction:
         try:
             with closing(read_ahead(read, [one.indices for one in batches])) as ready:
                 for one, inputs in zip(batches, ready, strict=True):
-                    self._take(one, self.run(inputs), left)
+                    self._take(one, self.run(inputs), waiting)
+                    if waiting.full or time.monotonic() - self.since >= SHARD_SECONDS:
+                        self._flush(waiting, left)
                     done += one.new
                     if step is not None:
                         step(done, len(missing))
         finally:
-            self._flush(left)
+            self._flush(waiting, left)
 
-    def _take(self, one: Batch, columns: list[np.ndarray], left: list[np.ndarray]) -> None:
+    def _take(self, one: Batch, columns: list[np.ndarray], waiting: ShardBuffer) -> None:
         columns = [np.asarray(column) for column in columns]
         if any(column.ndim < 1 or len(column) != self.batch for column in columns):
             raise NeighboursMatter
@@ -147,11 +148,7 @@ class _Extraction:
         for place in one.remembered:
             self.computed[int(one.indices[place])] = [column[place].copy() for column in columns]
         if one.new:
-            self.positions += one.indices[: one.new].tolist()
-            self.parts.append([column[: one.new] for column in columns])
-            self.bytes += sum(column[: one.new].nbytes for column in columns)
-        if self.bytes >= SHARD_BYTES or time.monotonic() - self.since >= SHARD_SECONDS:
-            self._flush(left)
+            waiting.add(one.indices[: one.new], [column[: one.new] for column in columns])
 
     def _compare(self, one: Batch, columns: list[np.ndarray]) -> None:
         """What was computed before must come out the same here, between other neighbours."""
@@ -167,15 +164,13 @@ class _Extraction:
                 raise NeighboursMatter
         self.trusted = self.trusted or bool(one.again)
 
-    def _flush(self, left: list[np.ndarray]) -> None:
-        if not self.positions or not self.trusted:
+    def _flush(self, waiting: ShardBuffer, left: list[np.ndarray]) -> None:
+        if not len(waiting) or not self.trusted:
             return
-        positions, parts = self.positions, self.parts
-        self.positions, self.parts, self.bytes = [], [], 0
+        positions, columns = waiting.taken()
         for sink, wanted in zip(self.sinks, left, strict=True):
             rows = np.flatnonzero(wanted[positions])
             if len(rows):
-                columns = [np.concatenate([part[c] for part in parts]) for c in sink.columns]
-                taken = columns if len(rows) == len(positions) else [column[rows] for column in columns]
-                sink.folder.add(self.examples[np.asarray(positions)[rows]], taken)
+                taken = [columns[c] if len(rows) == len(positions) else columns[c][rows] for c in sink.columns]
+                sink.folder.add(self.examples[positions[rows]], taken)
         self.since = time.monotonic()
