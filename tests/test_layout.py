@@ -77,6 +77,12 @@ ROWS = (
     ("file_lock", "feature_folder"),
     ("extraction_batches", "extraction"),
     ("read_ahead", "extraction"),
+    ("trunk_options", "recipe", "commands.finetune"),
+    ("boundary", "caching", "train"),
+    ("views", "side", "trunk_rows", "train"),
+    ("engine_choice", "trunk_route", "feature_store", "train", "finetuning"),
+    ("feature_store", "extracted"),
+    ("trunk_lines", "preparation"),
 )
 
 #: What everything stands on: these import nothing of zoo but its errors.

@@ -161,7 +161,7 @@ def test_a_run_on_vectors_with_noise(tmp_path):
 def test_a_run_with_cutmix_says_that_the_trunk_is_computed_every_epoch(tmp_path):
     ready = prepared("glyphs", open_data("digits"), options=Options(augment="cutmix", limit_per_class=5))
     for said in (
-        "computed every epoch, since the examples are augmented",
+        "run in every step: the examples are augmented",
         "examples are mixed in pairs while training",
     ):
         assert any(said in line for line in ready.lines())

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo import recipe as recipes
+from zoo import trunk_options
 from zoo.errors import RecipeError
 from zoo.recipe import ComputePart, DataPart, ModelPart, Recipe, TopPart, parse_recipe, read_recipe, recipe_text
 from zoo.recipe_stage import BATCH_NORM, StagePart
@@ -223,7 +224,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(key, value, expected):
         ("data.target", "class", "auto | classes | labels | numbers; received 'class'. Did you mean 'classes'?"),
         ("top.loss", "mse", "mean_squared_error"),
         ("compute.precision", "float16", "Did you mean 'mixed_bfloat16'"),
-        ("compute.engine", "fast", "auto | keras; received 'fast'"),
+        ("compute.engine", "fast", "auto | keras | tensorflow | openvino; received 'fast'"),
     ],
 )
 def test_a_word_that_is_not_a_choice_shows_the_choices(key, value, expected):
@@ -351,6 +352,7 @@ def data_parts(draw):
         text_column=draw(optional),
         feature_columns=draw(st.lists(texts, max_size=2).map(tuple)),
         skip_bad=draw(st.booleans()),
+        views=draw(st.integers(0, 9)),
     )
 
 
@@ -371,7 +373,15 @@ whole = st.builds(
         shares,
     ),
     compute=st.builds(
-        ComputePart, st.sampled_from(recipes.ENGINES), st.sampled_from(recipes.PRECISIONS), st.integers(0, 99), texts
+        ComputePart,
+        st.sampled_from(trunk_options.ENGINES),
+        st.sampled_from(trunk_options.TRUNK_PRECISIONS),
+        st.sampled_from(trunk_options.CACHES),
+        st.sampled_from((None, "20 GB", "1.5MB")),
+        st.sampled_from(trunk_options.FEATURE_DTYPES),
+        st.sampled_from(recipes.PRECISIONS),
+        st.integers(0, 99),
+        texts,
     ),
     stages=st.lists(stages(), max_size=2, unique_by=lambda stage: stage.name).map(tuple),
 )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ZooError,
     )
     from .evaluation import Prediction, evaluate, predict
+    from .extracted import Extracted, extract
     from .finetuning import finetune
     from .folding import fold_batch_norm, foldable
     from .guideline import guidelines
@@ -52,6 +53,7 @@ _HOME = {
     "DataError": "errors",
     "Dataset": "data",
     "DeviceError": "errors",
+    "Extracted": "extracted",
     "Inspection": "inspection",
     "Lsuv": "unit_variance",
     "Plan": "plan",
@@ -71,6 +73,7 @@ _HOME = {
     "blocks": "block",
     "drop_above": "surgery",
     "evaluate": "evaluation",
+    "extract": "extracted",
     "finetune": "finetuning",
     "fold_batch_norm": "folding",
     "foldable": "folding",
@@ -103,6 +106,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "DeviceError",
+    "Extracted",
     "Inspection",
     "Lsuv",
     "Plan",
@@ -122,6 +126,7 @@ __all__ = [
     "blocks",
     "drop_above",
     "evaluate",
+    "extract",
     "finetune",
     "fold_batch_norm",
     "foldable",

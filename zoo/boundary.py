@@ -197,6 +197,30 @@ def cut_trunk(graph: keras.Model, edge: Boundary) -> keras.Model:
     return keras.Model(inputs_of(graph), one_or_list(crossing), name=f"{graph.name}_trunk")
 
 
+def cut_between(graph: keras.Model, lower: Boundary, upper: Boundary) -> keras.Model | None:
+    """What lies between two boundaries of one network, as a network from the lower one's tensors to the upper one's.
+
+    Returns:
+        The network; ``None`` where the lower one does not lie below the upper one, or masks cross.
+    """
+    inside = {id(node) for node in upper.below}
+    if len(lower.below) >= len(upper.below) or not all(id(node) in inside for node in lower.below):
+        return None
+    if any(_mask_of(t) is not None for t in (*lower.tensors, *upper.tensors)):
+        return None
+    done = {id(node) for node in lower.below}
+    between = [node for node in upper.below if id(node) not in done]
+    inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype) for t in lower.tensors]
+    values: dict[int, Any] = {id(tensor): new for tensor, new in zip(lower.tensors, inputs, strict=True)}
+    needed = {id(t) for node in between for t in node.input_tensors} | {id(t) for t in upper.tensors}
+    made = {id(t) for node in between for t in node.outputs}
+    if not needed <= made | values.keys():
+        return None
+    run(between, values)
+    outputs = [values[id(tensor)] for tensor in upper.tensors]
+    return keras.Model(one_or_list(inputs), one_or_list(outputs), name=f"{graph.name}_between")
+
+
 def cut_head(graph: keras.Model, edge: Boundary, runner: Runner | None = None) -> keras.Model:
     """What lies above a boundary, as a network that takes the crossing tensors; ``runner`` runs each call again."""
     inputs = [keras.Input(batch_shape=t.shape, dtype=t.dtype, name=f"crossing{i}") for i, t in enumerate(edge.tensors)]

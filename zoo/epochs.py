@@ -170,7 +170,7 @@ class Epochs:
         order = batches(len(self._train), job.batch_size, job.seed, self._index, epoch)
         draws = [[self._derived("draw", epoch, step, name) for name in self._states] for step in range(len(order))]
         if several is not None:
-            rows, rate = self._several_a_call(several, order, draws)
+            rows, rate = self._several_a_call(several, self._train.at(epoch), order, draws)
         else:
             rows, rate = self._one_a_call(epoch, order, draws)
         figures = _means(zip(map(len, order), rows, strict=True))
@@ -183,14 +183,14 @@ class Epochs:
         return derive(self._job.seed, purpose, self._index, epoch, step, *name)
 
     def _several_a_call(
-        self, several: Steps, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
+        self, several: Steps, train: Side, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
     ) -> tuple[list[dict[str, float]], float]:
         """The figures of each step, and the learning rate of the last one."""
         rows: list[dict[str, float]] = []
         rate = float("nan")
         for start in range(0, len(order), several.per_read):
             read = slice(start, start + several.per_read)
-            part = several.read(self._train, order[read], draws[read])
+            part = several.read(train, order[read], draws[read])
             for first, last in calls(start, min(start + several.per_read, len(order)), len(order), each=self._each):
                 self.callbacks.on_train_batch_begin(first)
                 if last == len(order):
@@ -203,7 +203,7 @@ class Epochs:
         self, epoch: int, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
     ) -> tuple[list[dict[str, float]], float]:
         """As :meth:`_several_a_call`, with examples that may be augmented and mixed."""
-        model, train, mixing = self._model, self._train, self._job.mixing
+        model, train, mixing = self._model, self._train.at(epoch), self._job.mixing
         rows: list[dict[str, float]] = []
         rate = float("nan")
         for step, indices in enumerate(order):

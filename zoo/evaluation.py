@@ -68,7 +68,8 @@ def evaluate(
     if not taken:
         what = "There is nothing to evaluate: the run was trained or validated on every example."
         raise DataError(what, fix="Use data that it has not seen.")
-    return figures_of(run.model, _Aligned(opened, aligned), np.array(taken), _form(run), progress)
+    data, indices = _Aligned(opened, aligned), np.array(taken)
+    return figures_of(run.model, data, indices, reader(data, indices, _form(run)), progress)
 
 
 def _form(run: Run) -> InputForm:

@@ -147,7 +147,7 @@ def _entry(path: Path, verify: bool) -> Entry:
         sound = {shard.folder for shard in shards if shard.holds()}
         damaged = tuple(folder.name for folder in folders if folder not in sound and folder.exists())
     examples = sum(shard.rows for shard in shards)
-    return Entry(path.name, _about(path), examples, len(folders), _size(path), _used(path), damaged)
+    return Entry(path.name, about_of(path), examples, len(folders), _size(path), _used(path), damaged)
 
 
 def _removed(path: Path) -> bool:
@@ -164,7 +164,8 @@ def _removed(path: Path) -> bool:
     return True
 
 
-def _about(path: Path) -> dict[str, Any]:
+def about_of(path: Path) -> dict[str, Any]:
+    """What the features in a folder are of; nothing where that cannot be read."""
     try:
         found = json.loads((path / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -83,6 +83,10 @@ class Features:
                 out[places] = array[row[places]]
         return made
 
+    def part(self, start: int, stop: int) -> "Features":
+        """The features of the examples from ``start`` to before ``stop``; nothing is read."""
+        return Features(self._parts, self._part[start:stop], self._row[start:stop], self.dtypes)
+
     def arrays(self, budget: int | None = None) -> list[np.ndarray]:
         """All features as arrays in memory.
 

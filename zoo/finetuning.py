@@ -14,15 +14,19 @@ import numpy as np
 import tomli_w
 
 from .atomic import completed, write_text
+from .boundary import cut_head
+from .byte_size import size_of
+from .caching import FeatureSettings
 from .card import KERAS_FILE, BlockPattern, Card, WeightsFile, card_text
 from .checkpoint import save as save_checkpoint
 from .checkpoint import weights_digest
 from .copying import copy_state
 from .data import DECODER
 from .device import out_of_memory
-from .enforcement import restore_switches, trainable_switches
+from .enforcement import edge_of, restore_switches, trainable_switches
 from .epochs import Job, Side
 from .errors import RecipeError, close_matches
+from .feature_store import FeatureStore
 from .flattening import flat
 from .lock import lock_table
 from .measurement import figures_of, headline, headline_figures, reader
@@ -40,7 +44,7 @@ from .sources.path import digest_of
 from .starting_network import plain_name
 from .starting_point import start_of
 from .stopping import check_averaging, check_callbacks
-from .train import FeatureStore, StageResult, train_stage
+from .train import StageResult, train_stage
 
 _TASK = {"classes": "classification", "labels": "labels", "numbers": "regression"}
 
@@ -106,11 +110,12 @@ def finetune(
     stages = zip(ready.recipe.stages, ready.plans, strict=True)
     write_text(folder / "plan.txt", "\n\n".join(f"stage {s.name}\n{plan}" for s, plan in stages) + "\n")
     started = time.perf_counter()
-    with keras.device(ready.device.name), _leftovers(folder, progress):
+    store = _store(ready, progress)
+    with keras.device(ready.device.name), _leftovers(folder, progress), store:
         with out_of_memory(ready.recipe.data.batch_size):
-            results = _train(ready, job, folder, progress)
+            results = _train(ready, job, store, folder, progress)
         seconds = time.perf_counter() - started
-        metrics = _measured(ready, progress)
+        metrics = _measured(ready, job, store, progress)
         return _finish(ready, folder, results, metrics, seconds, progress)
 
 
@@ -149,15 +154,29 @@ def options_of(given: dict[str, Any]) -> Options:
     return Options(**values)
 
 
-def _train(ready: Preparation, job: Job, folder: Path, progress: Progress) -> list[StageResult]:
+def _store(ready: Preparation, progress: Progress) -> FeatureStore:
+    """Where the features of a run are kept."""
+    compute = ready.recipe.compute
+    settings = FeatureSettings(
+        engine=compute.engine,
+        precision=compute.trunk_precision,
+        dtype=compute.feature_dtype,
+        keep=compute.cache,
+        size=size_of(compute.cache_size) if compute.cache_size else None,
+        threads=ready.device.threads,
+        device=ready.device.name,
+    )
+    return FeatureStore(settings, inputs=f"{ready.form} {DECODER}", progress=progress)
+
+
+def _train(ready: Preparation, job: Job, store: FeatureStore, folder: Path, progress: Progress) -> list[StageResult]:
     recipe = ready.recipe
     switches = trainable_switches(ready.network)
     working = in_precision(ready.network, recipe.compute.precision)
-    store = FeatureStore()
     start = start_of(working, new=ready.origins.new) if ready.origins else None
     results: list[StageResult] = []
     for index, (stage, plan) in enumerate(zip(recipe.stages, ready.plans, strict=True)):
-        result = train_stage(working, plan, stage, index, job, store, start)
+        result = train_stage(working, plan, stage, index, job, store, start, ready.plans[index + 1 :])
         results.append(result)
         progress.line(_stage_line(result))
         history = [{key: value for key, value in row.items() if key != "seconds"} for row in result.history]
@@ -174,9 +193,15 @@ def _train(ready: Preparation, job: Job, folder: Path, progress: Progress) -> li
 def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], progress: Progress) -> Job:
     recipe, goal, sides = ready.recipe, ready.goal, ready.split
     weights = example_weights(ready.data.target, sides.train, recipe.data.class_weights)
+
+    def side(indices: np.ndarray, weights: np.ndarray | None = None) -> Side:
+        digests = lambda: [ready.data.digests[i] for i in indices]  # noqa: E731
+        return Side(reader(ready.data, indices, ready.form), goal.targets[indices], weights, digests)
+
     return Job(
-        train=Side(reader(ready.data, sides.train, ready.form), goal.targets[sides.train], weights),
-        val=Side(reader(ready.data, sides.val, ready.form), goal.targets[sides.val]),
+        train=side(sides.train, weights),
+        val=side(sides.val),
+        test=side(sides.test),
         seed=recipe.seed,
         batch_size=recipe.data.batch_size,
         loss=goal.loss,
@@ -185,6 +210,8 @@ def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], prog
         kind=ready.data.kind,
         moments=_moments(ready),
         precision=recipe.compute.precision,
+        views=recipe.data.views,
+        keep=recipe.compute.cache,
         callbacks=callbacks,
         progress=progress,
     )
@@ -210,13 +237,25 @@ def _stage_line(result: StageResult) -> str:
     )
 
 
-def _measured(ready: Preparation, progress: Progress) -> dict[str, Any]:
-    """The figures of the test and the validation side, by the network as it is saved."""
+def _measured(ready: Preparation, job: Job, store: FeatureStore, progress: Progress) -> dict[str, Any]:
+    """The figures of the test and the validation side, by the network as it is saved.
+
+    Where the last stage trained on features, what they cross into is run on those of the other sides: the trunk need
+    not be run again.
+    """
+    stored = store.last if job.precision == "float32" else None
+    head = cut_head(flat(ready.network), edge_of(ready.plans[-1], flat(ready.network))) if stored else None
+    if stored and not stored.exact:
+        progress.line("test and val are measured on these features; zoo evaluate measures the network that is saved")
     found: dict[str, Any] = {}
-    for side in ("test", "val"):
-        indices = getattr(ready.split, side)
-        if len(indices):
-            found[side] = figures_of(ready.network, ready.data, indices, ready.form, progress)
+    for name in ("test", "val"):
+        indices = getattr(ready.split, name)
+        if not len(indices):
+            continue
+        measured, read = ready.network, reader(ready.data, indices, ready.form)
+        if stored and head is not None:
+            measured, read = head, stored.read(name)
+        found[name] = figures_of(measured, ready.data, indices, read, progress)
     return found
 
 

@@ -15,7 +15,12 @@ from .side import Side
 
 @dataclass(frozen=True)
 class Job:
-    """What stays the same over the stages of a run; ``moments`` are mean and spread of each number of vectors."""
+    """What stays the same over the stages of a run.
+
+    ``moments`` are mean and spread of each number of vectors; ``test`` is a side that is measured at the end, and whose
+    features are computed along with the others'; ``views`` says how many views of an augmented example are kept, and 0
+    that it looks different in every epoch; ``keep`` is one of :data:`zoo.trunk_options.CACHES`.
+    """
 
     train: Side
     val: Side
@@ -27,6 +32,9 @@ class Job:
     kind: str = "image"
     moments: tuple[np.ndarray, np.ndarray] | None = None
     precision: str = "float32"
+    test: Side | None = None
+    views: int = 0
+    keep: str = "disk"
     callbacks: Sequence[keras.callbacks.Callback] = ()
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 
@@ -34,6 +42,12 @@ class Job:
     def steps(self) -> int:
         """The steps of an epoch."""
         return -(-len(self.train) // self.batch_size)
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """The sides by name."""
+        found = {"train": self.train, "val": self.val}
+        return found if self.test is None else {**found, "test": self.test}
 
     @cached_property
     def mixing(self) -> Mixing | None:

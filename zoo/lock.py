@@ -58,7 +58,8 @@ def lock_table(
 
 def _stage(done: StageResult) -> dict[str, Any]:
     facts = {"name": done.name, "epochs": done.epochs, "kept_epoch": done.kept}
-    return {**facts, "frozen_variables": done.audited, "weights": done.digest}
+    features = {"features": dict(done.features)} if done.features else {}
+    return {**facts, "frozen_variables": done.audited, "weights": done.digest, **features}
 
 
 def _versions() -> dict[str, str]:

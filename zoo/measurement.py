@@ -19,11 +19,11 @@ def reader(data: Dataset, indices: np.ndarray, form: InputForm) -> engine.Read:
 
 
 def figures_of(
-    network: keras.Model, data: Dataset, indices: np.ndarray, form: InputForm, progress: Progress
+    network: keras.Model, data: Dataset, indices: np.ndarray, read: engine.Read, progress: Progress
 ) -> dict[str, Any]:
-    """The figures of a network on some examples of a data set."""
+    """The figures of a network on some examples of a data set, which ``read`` gives as it takes them."""
     step = lambda done, total: progress.step("evaluating", done, total, "examples")  # noqa: E731
-    results = engine.outputs(network, reader(data, indices, form), len(indices), step=step)[0]
+    results = engine.outputs(network, read, len(indices), step=step)[0]
     names = [data.name_of(int(i)) for i in indices]
     return measure(data.target, data.target.values[indices], results, names=names)
 

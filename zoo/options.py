@@ -22,6 +22,7 @@ class Options:
     test: float | str | None = None
     limit_per_class: int | None = None
     augment: str | tuple[dict[str, Any], ...] | None = None
+    views: int | None = None
     batch_size: int | None = None
     class_weights: str | dict[str, float] | None = None
     target: str | None = None
@@ -35,6 +36,11 @@ class Options:
     dropout: float | None = None
     loss: str | None = None
     label_smoothing: float | None = None
+    engine: str | None = None
+    trunk_precision: str | None = None
+    cache: str | None = None
+    cache_size: str | None = None
+    feature_dtype: str | None = None
     precision: str | None = None
     threads: int | None = None
     device: str | None = None
@@ -64,13 +70,18 @@ _PART_OF = {
     **dict.fromkeys(("cut", "from_scratch"), "model"),
     **dict.fromkeys(
         (
-            "val", "test", "limit_per_class", "augment", "batch_size", "class_weights", "target", "label_column",
-            "path_column", "text_column", "feature_columns", "skip_bad",
+            "val", "test", "limit_per_class", "augment", "views", "batch_size", "class_weights", "target",
+            "label_column", "path_column", "text_column", "feature_columns", "skip_bad",
         ),
         "data",
     ),
     **dict.fromkeys(("hidden", "activation", "dropout", "loss", "label_smoothing"), "top"),
-    **dict.fromkeys(("precision", "threads", "device"), "compute"),
+    **dict.fromkeys(
+        (
+            "engine", "trunk_precision", "cache", "cache_size", "feature_dtype", "precision", "threads", "device",
+        ),
+        "compute",
+    ),
 }  # fmt: skip
 
 

@@ -27,6 +27,8 @@ from .stage_checks import check_stages
 from .stage_lines import patience_notes, stage_lines, stage_notes
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
+from .trunk_lines import trunk_lines
+from .views import views_refusal
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,10 @@ class Preparation:
         return [
             line
             for stage, plan in zip(self.recipe.stages, self.plans, strict=True)
-            for line in stage_lines(stage, plan, flat(self.network), self.recipe.data, self.split, self.origins)
+            for line in [
+                *stage_lines(stage, plan, flat(self.network), self.split, self.origins),
+                *trunk_lines(self.recipe, plan, flat(self.network), self.split, self.device),
+            ]
         ]
 
 
@@ -166,7 +171,7 @@ def prepared(
     if isinstance(network, keras.Model):
         check_own(resolved, given, own_plans)
     device = prepare(resolved.compute.device, resolved.compute.threads)
-    resolved = replace(resolved, compute=replace(resolved.compute, threads=device.threads, engine="keras"))
+    resolved = replace(resolved, compute=replace(resolved.compute, threads=device.threads))
     step = (lambda done, total: progress.step("reading", done, total, "files")) if progress else None
     examples = open_part(resolved.data, None if isinstance(data, (str, os.PathLike)) else data, step)
     if examples.columns:
@@ -255,9 +260,12 @@ def _check_training(recipe: Recipe, data: Dataset, sides: Split) -> None:
     Raises:
         RecipeError: if the augmentation or the class weights cannot be made.
     """
-    augmentation(recipe.data.augment, data.kind)
-    if recipe.data.augment != "none":
-        mixing(recipe.data.augment, data.kind)
+    layers = augmentation(recipe.data.augment, data.kind)
+    mixes = recipe.data.augment != "none" and mixing(recipe.data.augment, data.kind) is not None
+    refusal = views_refusal(layers, mixes) if recipe.data.views else None
+    if refusal:
+        what = f"There are no views of these examples: {refusal}."
+        raise RecipeError(what, received=f"views = {recipe.data.views}", fix="Leave views out.")
     example_weights(data.target, sides.train, recipe.data.class_weights)
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from . import strict_toml
+from .byte_size import size_of
 from .errors import RecipeError, close_matches
 from .recipe_stage import StagePart, are_weights, read_stage
 from .strict_toml import Table
+from .trunk_options import CACHES, ENGINES, FEATURE_DTYPES, TRUNK_PRECISIONS
 
 #: Presets for images, for both kinds (`none`, `mixup`), and for vectors (the last two).
 AUGMENTATIONS = ("none", "light", "standard", "strong", "cutmix", "mixup", "noise", "feature_dropout")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-ENGINES = ("auto", "keras")
 TARGETS = ("auto", "classes", "labels", "numbers")
 LOSSES = (
     "auto",
@@ -46,7 +47,8 @@ class DataPart:
     """``[data]``: which data, how it is split, and how it is fed.
 
     ``val`` and ``test`` are shares of the whole; ``test = "rest"`` makes everything that is not labelled the test side,
-    and ``val`` a share of the labelled. ``limit_per_class`` counts training and validation together.
+    and ``val`` a share of the labelled. ``limit_per_class`` counts training and validation together. ``views`` is how
+    many views of each augmented example there are; with 0 it looks different in every epoch.
     """
 
     path: str
@@ -54,6 +56,7 @@ class DataPart:
     test: float | str = 0.2
     limit_per_class: int | None = None
     augment: str | tuple[dict[str, Any], ...] = "none"
+    views: int = 0
     batch_size: int = 32
     class_weights: str | dict[str, float] = "none"
     target: str = "auto"
@@ -77,9 +80,17 @@ class TopPart:
 
 @dataclass(frozen=True)
 class ComputePart:
-    """``[compute]``: how it is computed; ``threads = 0`` means as many as the machine has, up to 8: the run says."""
+    """``[compute]``: how it is computed; ``threads = 0`` means as many as the machine has, up to 8: the run says.
+
+    ``engine`` and ``trunk_precision`` are for what is frozen; ``cache``, ``cache_size`` and ``feature_dtype`` for what
+    it gives.
+    """
 
     engine: str = "auto"
+    trunk_precision: str = "float32"
+    cache: str = "disk"
+    cache_size: str | None = None
+    feature_dtype: str = "float32"
     precision: str = "float32"
     threads: int = 0
     device: str = "auto"
@@ -145,11 +156,17 @@ def _read(table: Table) -> Recipe:
         top = _read_top(inner)
     with table.table("compute") as inner:
         compute = ComputePart(
-            inner.choice("engine", ENGINES, "auto"),
-            inner.choice("precision", PRECISIONS, "float32"),
-            inner.take("threads", int, 0),
-            inner.take("device", str, "auto"),
+            engine=inner.choice("engine", ENGINES, "auto"),
+            trunk_precision=inner.choice("trunk_precision", TRUNK_PRECISIONS, "float32"),
+            cache=inner.choice("cache", CACHES, "disk"),
+            cache_size=inner.optional("cache_size", str),
+            feature_dtype=inner.choice("feature_dtype", FEATURE_DTYPES, "float32"),
+            precision=inner.choice("precision", PRECISIONS, "float32"),
+            threads=inner.take("threads", int, 0),
+            device=inner.take("device", str, "auto"),
         )
+        size = compute.cache_size
+        inner.check("cache_size", size is None or size_of(size) is not None, "a size, such as 20 GB", size)
         inner.check("threads", compute.threads >= 0, "0 or more", compute.threads)
     stages = table.tables("stage", read_stage, named=True)
     table.close()
@@ -184,6 +201,8 @@ def _read_data(table: Table) -> DataPart:
     table.check("limit_per_class", limit is None or limit >= 1, "1 or more", limit)
     if test == "rest" and limit is None:
         table.fail("test", "a share, where no limit_per_class says what is labelled", test)
+    views = table.take("views", int, 0)
+    table.check("views", views >= 0, "0 or more", views)
     batch_size = table.take("batch_size", int, 32)
     table.check("batch_size", batch_size >= 1, "1 or more", batch_size)
     return DataPart(
@@ -192,6 +211,7 @@ def _read_data(table: Table) -> DataPart:
         test=test if isinstance(test, str) else float(test),
         limit_per_class=limit,
         augment=_read_augment(table),
+        views=views,
         batch_size=batch_size,
         class_weights=_read_class_weights(table),
         target=table.choice("target", TARGETS, "auto"),

@@ -5,13 +5,11 @@ from typing import Any
 
 import keras
 
-from .boundary import augmenting
 from .data import Split
 from .enforcement import silenced
 from .momentum_cycle import argument_of
 from .origins import Origins
 from .plan import Plan
-from .recipe import DataPart
 from .recipe_stage import StagePart, averages
 from .unscheduled import unscheduled
 
@@ -20,7 +18,7 @@ _IDLE = 1e-3
 
 
 def stage_lines(
-    stage: StagePart, plan: Plan, graph: keras.Model, data: DataPart, sides: Split, origins: Origins | None = None
+    stage: StagePart, plan: Plan, graph: keras.Model, sides: Split, origins: Origins | None = None
 ) -> list[str]:
     """What a stage does: how fast and how long, the plan, and what else happens in it.
 
@@ -28,7 +26,6 @@ def stage_lines(
         stage: The stage.
         plan: Its plan.
         graph: The flat network.
-        data: The recipe's part on data.
         sides: The split.
         origins: Which layers are reused and which are new, where a stage pulls the reused ones to their start.
     """
@@ -39,15 +36,9 @@ def stage_lines(
     if adapt:
         examples = f"{len(sides.train)} training examples"
         lines.append(f"  first the batch-norm statistics of {', '.join(adapt)} are re-estimated on {examples}")
-    own, off = sorted(augmenting(graph)), silenced(plan, graph)
+    off = silenced(plan, graph)
     if off:
         lines.append(f"  off, since their blocks are frozen: {', '.join(off)}")
-    if plan.crossings and data.augment == "none" and not own:
-        count = len(sides.train) + len(sides.val)
-        lines.append(f"  the frozen trunk is computed once for {count} examples, and the head trains on what it gives")
-    elif plan.crossings:
-        by = f" by the network's own {', '.join(own)}" if own else ""
-        lines.append(f"  the frozen trunk is computed every epoch, since the examples are augmented{by}")
     return lines
 
 

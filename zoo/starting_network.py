@@ -13,6 +13,7 @@ from .card import KERAS_FILE, Card, plain_name
 from .copying import clone
 from .data import Dataset, Split
 from .errors import DataError, RecipeError, SurgeryError
+from .fitting_form import check_form
 from .graph import node_of
 from .input_form import InputForm
 from .objective import Objective, answering_in_units
@@ -99,7 +100,7 @@ def own(network: keras.Model, recipe: Recipe, data: Dataset, goal: Objective) ->
             what, expected=f"activation='{goal.output}' for {kind}", fix="Add it, and use a loss on probabilities."
         )
     form = input_form_of(network.name, list(copy.inputs[0].shape[1:]), str(copy.inputs[0].dtype))
-    _check_form(form, data)
+    check_form(form, data)
     if recipe.model.from_scratch:
         copy = networks.drawn_anew(copy, derive(recipe.seed, "network"))
     return Card(plain_name(network.name), "", KERAS_FILE, "classification", "a network of the user's own", form), copy
@@ -119,7 +120,7 @@ def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tu
     if form is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
-    _check_form(form, data)
+    check_form(form, data)
     if architecture and not recipe.model.from_scratch:
         what = f"'{card.full_name}' is an architecture without weights."
         raise RecipeError(what, fix="Train it from random weights: --from-scratch.")
@@ -156,15 +157,6 @@ def _form_for(card: Card, data: Dataset) -> InputForm:
         what = "'convnet' takes images."
         raise DataError(what, received=f"vectors of {shape[0]} numbers", fix="Use 'dnn'.")
     return InputForm(data.kind, tuple(shape))
-
-
-def _check_form(form: InputForm, data: Dataset) -> None:
-    native = data.native_shape()
-    if form.kind == data.kind and (form.kind in ("image", "text") or native == form.shape):
-        return
-    what = "The network and the data do not fit together."
-    received = f"{data.kind}{'' if native is None else f' of shape {native}'}"
-    raise DataError(what, expected=f"{form.kind} of shape {form.shape}", received=received)
 
 
 def _normalization(card: Card, data: Dataset, sides: Split, form: InputForm) -> dict[str, Any]:

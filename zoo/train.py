@@ -1,7 +1,7 @@
 """Stages: the plan is applied, what it thaws is trained, and the rest is audited."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import engine
 from .adaptation import adapt
 from .boundary import Boundary, cut_trunk
+from .caching import decide_caching
 from .checkpoint import weights_digest
 from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
 from .epochs import Job, Side, diverged, run_epochs
+from .feature_store import FeatureStore
 from .flattening import flat
 from .layers import augmentation, by_variable, optimizer
 from .plan import Plan
@@ -23,6 +24,8 @@ from .recipe_stage import StagePart, averaged_by_the_optimizer
 from .stage_network import StageNetwork, held_head
 from .starting_point import l2_sp
 from .stopping import check_averaging, check_monitor, early_stopping, performance_scheduling
+from .trunk_rows import trunk_rows
+from .views import Views
 from .weight_averaging import WeightAveraging
 
 
@@ -30,7 +33,7 @@ from .weight_averaging import WeightAveraging
 class StageResult:
     """What a stage did: its history, a row an epoch; the epoch whose weights it kept (the last one, or the best under
     early stopping); how many frozen variables were audited; the digest it ended with; whether it ended with an average
-    of the weights, which the history does not measure."""
+    of the weights, which the history does not measure; and, for the lock, what the features that it trained on are."""
 
     name: str
     history: tuple[dict[str, Any], ...]
@@ -41,29 +44,12 @@ class StageResult:
     network: keras.Model = field(repr=False)
     optimizer: keras.optimizers.Optimizer = field(repr=False)
     averaged: bool = False
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
         """How many epochs it ran."""
         return len(self.history)
-
-
-class FeatureStore:
-    """What crosses a boundary, computed once a run for each side; in memory."""
-
-    def __init__(self) -> None:
-        self._held: dict[tuple[Any, ...], dict[str, list[np.ndarray]]] = {}
-
-    def get(self, trunk: keras.Model, edge: Boundary, job: Job) -> dict[str, list[np.ndarray]]:
-        """The features of both sides, computed where they are not held yet."""
-        key = (weights_digest(trunk), *edge.places)
-        if key not in self._held:
-            self._held = {key: {}}
-            for name, side in (("train", job.train), ("val", job.val)):
-                if len(side):
-                    step = _stepper(job.progress, f"trunk, {name} side")
-                    self._held[key][name] = engine.outputs(trunk, side.read, len(side), step=step)
-        return self._held[key]
 
 
 def _stepper(progress: Progress, what: str) -> Callable[[int, int], None]:
@@ -78,6 +64,7 @@ def train_stage(
     job: Job,
     store: FeatureStore,
     start: Mapping[str, np.ndarray] | None = None,
+    later: Sequence[Plan] = (),
 ) -> StageResult:
     """Trains one stage: applies the plan, trains what it thaws, and audits that the rest did not move.
 
@@ -90,6 +77,7 @@ def train_stage(
         store: Where features are kept from stage to stage.
         start: What L2-SP pulls weights to: what :func:`zoo.starting_point.start_of` gave when the run began, without
             the new layers; by default what all of them are now.
+        later: The plans of the stages after it: what they will need is computed in the same pass.
 
     Returns:
         The history and the digest.
@@ -107,7 +95,7 @@ def train_stage(
     _adapted(graph, plan, stage, job)
     before = frozen_digests(plan, graph)
     with _pulled(graph, stage, start), _averaging(stage, job) as averaging:
-        model, train, val = _assemble(graph, plan, job, store)
+        model, train, val, features = _assemble(graph, plan, stage.name, job, store, later)
         made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
         model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
@@ -131,6 +119,7 @@ def train_stage(
         graph,
         model.optimizer,
         averaged_by_the_optimizer(stage) or any(callback.averaged for callback in averaging),
+        features,
     )
 
 
@@ -143,21 +132,57 @@ def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job) -> None
         job.progress.line(f"stage {stage.name}: the statistics {found}, then fixed")
 
 
-def _assemble(graph: keras.Model, plan: Plan, job: Job, store: FeatureStore) -> tuple[StageNetwork, Side, Side]:
-    """The network that a stage trains, and its sides: on features where nothing below the boundary is random."""
+def _assemble(
+    graph: keras.Model,
+    plan: Plan,
+    stage: str,
+    job: Job,
+    store: FeatureStore,
+    later: Sequence[Plan],
+) -> tuple[StageNetwork, Side, Side, Mapping[str, Any]]:
+    """The network that a stage trains, its sides, and what is known of the features that these are, if they are."""
     edge = edge_of(plan, graph)
     head = held_head(graph, edge, plan)
     layers = augmentation(job.augment, job.kind, moments=job.moments)
-    mixes = job.mixing is not None
-    trunk = cut_trunk(graph, edge) if edge.below else None
-    if trunk is None or layers or mixes:
-        return StageNetwork(layers, trunk, head, job.precision, graph, mixes=mixes), job.train, job.val
-    features = store.get(trunk, edge, job)
-    sides = [
-        Side(engine.rows_of(features[name]), side.targets, side.weights) if name in features else side
-        for name, side in (("train", job.train), ("val", job.val))
-    ]
-    return StageNetwork([], None, head, job.precision, graph), sides[0], sides[1]
+    stored = None
+    augmented = bool(layers) or job.mixing is not None
+    if decide_caching(edge, job.keep, augmented=augmented, views=job.views).once:
+        views = Views(layers, [job.augment, job.moments], job.seed, job.views) if augmented else None
+        rows = trunk_rows(job.sides, views)
+        stored = store.get(graph, edge, rows, later=unchanged_below(graph, plan, later), stage=stage)
+    if stored is None:
+        store.last = None
+        trunk = cut_trunk(graph, edge) if edge.below else None
+        network = StageNetwork(layers, trunk, head, job.precision, graph, mixes=job.mixing is not None)
+        return network, job.train, job.val, {}
+    train = stored.side("train", job.train, job.views if augmented else 0)
+    network = StageNetwork([], None, head, job.precision, graph)
+    return network, train, stored.side("val", job.val), stored.facts
+
+
+def unchanged_below(graph: keras.Model, plan: Plan, later: Sequence[Plan]) -> list[Boundary]:
+    """The boundaries of later stages below which nothing changes until then.
+
+    Args:
+        graph: The flat network.
+        plan: The plan of the stage of now.
+        later: Those of the stages after it, in order.
+
+    Returns:
+        Each boundary once, without that of now.
+    """
+    here = edge_of(plan, graph)
+    found, places = [], {here.places}
+    for number, one in enumerate(later):
+        edge = edge_of(one, graph)
+        weighty = {node.operation.name for node in edge.below if getattr(node.operation, "weights", [])}
+        before = [plan, *later[:number]]
+        adapted = {name for other in [*before[1:], one] for name in adapting(other, graph)}
+        still = all(weighty <= other.frozen_layers for other in before) and not weighty & adapted
+        if edge.below and still and edge.places not in places:
+            places.add(edge.places)
+            found.append(edge)
+    return found
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from ..progress import Progress
 from ..recipe import AUGMENTATIONS, LOSSES, PRECISIONS, TARGETS
 from ..recipe_stage import BATCH_NORM, THAWS
 from ..schedule_option import SCHEDULES
+from ..trunk_options import CACHES, ENGINES, FEATURE_DTYPES, TRUNK_PRECISIONS
 from .values import ByBlock, OneOf, Share, Widths, table_of
 
 
@@ -35,6 +36,13 @@ _data = _group(
         "--augment",
         type=OneOf(AUGMENTATIONS),
         help="Random changes of the training examples; noise and feature_dropout are for vectors.  [default: none]",
+    ),
+    click.option(
+        "--views",
+        type=int,
+        metavar="K",
+        help="Augment each example K times in all, and train on one of these views an epoch, in turn: their features "
+        "are computed once.  [default: 0, other ones in every epoch]",
     ),
     click.option("--class-weights", type=OneOf(("none", "balanced")), help="Weigh rare classes more.  [default: none]"),
     click.option("--target", type=OneOf(TARGETS), help="What is to be predicted.  [default: auto, from the data]"),
@@ -132,6 +140,24 @@ _training = _group(
 _compute = _group(
     click.option("--seed", type=int, help="Every random choice follows from it.  [default: 0]"),
     click.option("--precision", type=OneOf(PRECISIONS), help="How training computes.  [default: float32]"),
+    click.option(
+        "--engine", type=OneOf(ENGINES), help="What runs the frozen layers.  [default: auto, the fastest that is equal]"
+    ),
+    click.option(
+        "--trunk-precision", type=OneOf(TRUNK_PRECISIONS), help="What they are computed in.  [default: float32]"
+    ),
+    click.option(
+        "--cache",
+        type=OneOf(CACHES),
+        help="Keep what they give on the disk, while the run lasts, or run them in every step.  [default: disk]",
+    ),
+    click.option("--no-cache", is_flag=True, help="The same as --cache none."),
+    click.option(
+        "--cache-size", metavar="SIZE", help="What the cache may take, such as 20GB.  [default: a tenth of the disk]"
+    ),
+    click.option(
+        "--feature-dtype", type=OneOf(FEATURE_DTYPES), help="What is kept of what they give.  [default: float32]"
+    ),
     click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where it computes.  [default: auto]"),
     click.option("--threads", type=int, help="CPU threads; 0 for all, up to 8.  [default: 0]"),
 )
@@ -157,6 +183,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    no_cache: bool,
     **flags: Any,
 ) -> None:
     """Fine-tune MODEL on DATA, and write everything about it into a run folder.
@@ -170,6 +197,11 @@ def command(
     """
     options = {key: value for key, value in flags.items() if value is not None and value != ()}
     options |= {key: table_of(options[key]) for key in ("multipliers", "batch_norm") if key in options}
+    if no_cache:
+        if options.get("cache", "none") != "none":
+            what = f"--no-cache and --cache {options['cache']} contradict each other."
+            raise click.UsageError(what)
+        options["cache"] = "none"
     if not dry_run and out is None:
         what = "Missing option '--out'."
         raise click.UsageError(what)

@@ -1,0 +1,21 @@
+"""Sizes in bytes, as people write them."""
+
+import re
+
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def size_of(text: str) -> int | None:
+    """The bytes that a size says; ``None`` where it says none.
+
+    Args:
+        text: A number with a unit: ``500 MB``, ``20GB``, ``1.5 TB``; units count in thousands.
+
+    Example:
+        >>> size_of("1.5 GB"), size_of("20gb"), size_of("plenty")
+        (1500000000, 20000000000, None)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", text.upper())
+    if found is None or found[2] not in _UNITS:
+        return None
+    return round(float(found[1]) * _UNITS[found[2]])

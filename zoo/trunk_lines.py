@@ -1,0 +1,48 @@
+"""What a run says about a stage's frozen trunk before anything is computed."""
+
+import keras
+
+from .batch_shape import batch_of
+from .boundary import augmenting, cut_trunk
+from .caching import caching_line, decide_caching
+from .data import Split
+from .device import Device
+from .enforcement import edge_of
+from .engine_choice import decide
+from .engines.interface import Setup
+from .plan import Plan
+from .recipe import Recipe
+from .trunk_digest import trunk_digest, unknown_code
+
+
+def trunk_lines(recipe: Recipe, plan: Plan, graph: keras.Model, sides: Split, device: Device) -> list[str]:
+    """Whether the trunk of a stage is run once, and by which engine.
+
+    Args:
+        recipe: The run's recipe.
+        plan: The stage's plan.
+        graph: The flat network.
+        sides: The split.
+        device: Where it is run.
+
+    Raises:
+        DeviceError: if the engine that was asked for cannot run it.
+    """
+    edge, data, compute = edge_of(plan, graph), recipe.data, recipe.compute
+    own = sorted(augmenting(graph))
+    if not edge.below:
+        if not own or not plan.frozen_layers:
+            return []
+        return [f"  the frozen layers are run in every step: {', '.join(own)} changes every example at random"]
+    trunk = cut_trunk(graph, edge)
+    unknown = unknown_code(trunk)
+    augmented = data.augment != "none"
+    caching = decide_caching(edge, compute.cache, augmented=augmented, views=data.views, unknown=unknown)
+    count = sum(len(getattr(sides, name)) for name in ("train", "val", "test"))
+    lines = [f"  {caching_line(caching, edge, count)}"]
+    if caching.once:
+        rows = count + len(sides.train) * max(caching.views - 1, 0)
+        setup = Setup(compute.trunk_precision, batch_of(trunk), device.threads, device.name)
+        identity = None if unknown else trunk_digest(trunk)
+        lines.append(f"  {decide(trunk, compute.engine, rows, setup, identity)}")
+    return lines
