@@ -13,9 +13,12 @@ from zoo import engine
 from zoo.boundary import Boundary
 from zoo.caching import FeatureSettings
 from zoo.enforcement import edge_of
+from zoo.errors import RecipeError
 from zoo.feature_cache import FeatureCache
 from zoo.feature_store import FeatureStore
 from zoo.flattening import flat
+from zoo.options import Options
+from zoo.preparation import prepared
 from zoo.progress import Progress
 from zoo.side import Side
 from zoo.stored_features import Stored
@@ -285,3 +288,30 @@ def test_the_name_of_an_entry_says_what_it_is_of(network, home):
     (entry,) = FeatureCache(Path(home) / "features").entries()
     assert entry.about["what"].startswith("convnet up to block")
     assert entry.about["engine"] == "tensorflow"
+
+
+# What is said before
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "is run once for 1797 examples, and the head trains on what it gives"),
+        ({"cache": "run"}, "(for this run only, as asked)"),
+        ({"cache": "none"}, "is run in every step: as asked"),
+        ({"augment": "light"}, "is run in every step: the examples are augmented, and look different every time"),
+        ({"augment": "light", "views": 3}, "1797 examples, 3 views of each that trains"),
+        ({"engine": "keras"}, "engine keras: as asked"),
+        ({"cache": "none", "engine": "keras"}, "engine changes nothing: in no stage frozen layers are run once"),
+        ({"augment": "light", "feature_dtype": "float16"}, "feature_dtype changes nothing"),
+    ],
+)
+def test_a_dry_run_says_what_is_computed_once(options, expected):
+    ready = prepared("glyphs", "digits", options=Options(freeze="all", **options))
+    assert expected in "\n".join(ready.lines())
+
+
+@pytest.mark.parametrize("options", [{}, {"augment": "mixup"}])
+def test_views_of_what_has_none_are_refused(options):
+    with pytest.raises(RecipeError, match="There are no views of these examples"):
+        prepared("glyphs", "digits", options=Options(views=2, **options))

@@ -2,7 +2,7 @@
 
 import re
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 def size_of(text: str) -> int | None:
@@ -15,7 +15,7 @@ def size_of(text: str) -> int | None:
         >>> size_of("1.5 GB"), size_of("20gb"), size_of("plenty")
         (1500000000, 20000000000, None)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", text.upper())
-    if found is None or found[2] not in _UNITS:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text.upper())
+    if found is None:
         return None
     return round(float(found[1]) * _UNITS[found[2]])

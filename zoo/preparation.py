@@ -27,7 +27,7 @@ from .stage_checks import check_stages
 from .stage_lines import patience_notes, stage_lines, stage_notes
 from .stages import idle_options, planned
 from .starting_network import check_own, from_zoo, own
-from .trunk_lines import trunk_lines
+from .trunk_lines import idle_trunk_options, trunk_lines
 from .views import views_refusal
 
 
@@ -219,6 +219,7 @@ def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
         *patience_notes(given.patience, stages),
         *_idle_activation(given, ready.recipe),
         *idle_options(given, stages, ready.plans),
+        *idle_trunk_options(given, ready.recipe, ready.plans, flat(ready.network)),
     )
 
 

@@ -1,5 +1,7 @@
 """What a run says about a stage's frozen trunk before anything is computed."""
 
+from collections.abc import Sequence
+
 import keras
 
 from .batch_shape import batch_of
@@ -10,9 +12,12 @@ from .device import Device
 from .enforcement import edge_of
 from .engine_choice import decide
 from .engines.interface import Setup
+from .options import Options
 from .plan import Plan
 from .recipe import Recipe
 from .trunk_digest import trunk_digest, unknown_code
+
+_FOR_FEATURES = ("engine", "trunk_precision", "cache_size", "feature_dtype", "views")
 
 
 def trunk_lines(recipe: Recipe, plan: Plan, graph: keras.Model, sides: Split, device: Device) -> list[str]:
@@ -46,3 +51,16 @@ def trunk_lines(recipe: Recipe, plan: Plan, graph: keras.Model, sides: Split, de
         identity = None if unknown else trunk_digest(trunk)
         lines.append(f"  {decide(trunk, compute.engine, rows, setup, identity)}")
     return lines
+
+
+def idle_trunk_options(given: Options, recipe: Recipe, plans: Sequence[Plan], graph: keras.Model) -> list[str]:
+    """Notes on options for what is computed once, where nothing is."""
+    said = [name for name in _FOR_FEATURES if getattr(given, name) is not None]
+    augmented = recipe.data.augment != "none"
+    decided = [
+        decide_caching(edge_of(plan, graph), recipe.compute.cache, augmented=augmented, views=recipe.data.views)
+        for plan in plans
+    ]
+    if not said or any(one.once for one in decided):
+        return []
+    return [f"{name} changes nothing: in no stage frozen layers are run once for all epochs" for name in said]
