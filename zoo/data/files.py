@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.data.dataset import BadFile, Dataset, InputForm, Side, Target
 from zoo.data.decoded import Decoded, Step, parallel
-from zoo.data.decoding import ACCEPTED, UnreadableImage, decode, decode_and_tell, strict_pillow
+from zoo.data.decoding import ACCEPTED, UnreadableImage, check_and_tell, decode, strict_pillow
 from zoo.data.images import fit_image, read_bytes
 from zoo.data.targets import no_target
 from zoo.errors import DataError
@@ -54,7 +54,7 @@ def shown_name(path: Path | str) -> str:
 
 
 def examine(paths: Sequence[Path], step: Step | None = None) -> list[Seen | BadFile]:
-    """Read and decode every file once, by a thread for each core; the results are in the order of the paths."""
+    """Read and check every file once, by a thread for each core; the results are in the order of the paths."""
     with strict_pillow():
         return parallel(_examine, paths, step)
 
@@ -62,10 +62,10 @@ def examine(paths: Sequence[Path], step: Step | None = None) -> list[Seen | BadF
 def _examine(path: Path) -> Seen | BadFile:
     try:
         content = read_bytes(path)
-        pixels, told = decode_and_tell(content)
+        shape, told = check_and_tell(content)
     except UnreadableImage as error:
         return BadFile(shown_name(path), str(error))
-    return Seen(hashlib.sha256(content).hexdigest(), pixels.shape, told)
+    return Seen(hashlib.sha256(content).hexdigest(), shape, told)
 
 
 def readable(
