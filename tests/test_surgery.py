@@ -1,16 +1,20 @@
 """Taking networks apart: what is kept computes the same, and the original does not move."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
 
 import zoo
 from zoo.block import top_block
+from zoo.checkpoint import weights_digest
 from zoo.copying import clone
 from zoo.errors import PlanError, SurgeryError
 from zoo.flattening import flat
 from zoo.graph import calls
-from zoo.surgery import default_cut
+from zoo.surgery import default_cut, retopped
 
 from .networks import (
     NETWORKS,
@@ -160,6 +164,32 @@ def test_replace_top_keeps_the_features_and_names_its_layers():
     for variable in net.get_layer("block1_conv1").weights:
         np.testing.assert_array_equal(variable, model.get_layer("block1_conv1").weights[0])
     assert values(model) == before
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_that_nobody_else_holds_gets_the_same_top_without_a_copy(name):
+    make, inputs = NETWORKS[name]
+    model = live(make(), inputs())
+    model.layers[-1].trainable = False
+    copied = zoo.replace_top(model, classes=3, hidden=[5], seed=4)
+    flat_already = flat(model) is model
+    kept = {id(v) for v in model.weights}
+    net = retopped(model, classes=3, hidden=[5], seed=4)
+    assert weights_digest(net) == weights_digest(copied)
+    assert list(values(net).values()) == list(values(copied).values())
+    np.testing.assert_array_equal(net(inputs(), training=False), copied(inputs(), training=False))
+    assert any(id(v) in kept for v in net.weights) == flat_already
+    assert net.to_json() == copied.to_json()
+
+
+def test_what_is_cut_off_is_not_held_in_memory():
+    model = small_convnet()
+    gone, kept = weakref.ref(model.layers[-1]), weakref.ref(model.get_layer("features"))
+    net = retopped(model, classes=3)
+    del model
+    gc.collect()
+    assert gone() is None
+    assert kept() is net.get_layer("features")
 
 
 def test_replace_top_is_a_function_of_its_seed():

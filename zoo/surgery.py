@@ -38,12 +38,17 @@ def drop_above(model: keras.Model, cut: str) -> keras.Model:
         >>> zoo.drop_above(zoo.load("glyphs"), "block2_pool").layers[-1].name
         'block2_pool'
     """
+    return clone(_below(model, cut))
+
+
+def _below(model: keras.Model, cut: str) -> keras.Model:
+    """What is left of a network, sharing its layers."""
     graph = flat(model)
     inside = {layer.name for layer in model._flatten_layers(include_self=False) if isinstance(layer, keras.Model)}
     if cut in inside - {op.name for op in operations(graph)}:
         what = f"'{cut}' is a model inside '{model.name}', and models inside are taken apart."
         raise SurgeryError(what, fix="Name the last of its layers that is to be kept: zoo.blocks(model) lists them.")
-    return clone(keras.Model(inputs_of(graph), _output_of(graph, cut), name=model.name))
+    return keras.Model(inputs_of(graph), _output_of(graph, cut), name=model.name)
 
 
 def _output_of(graph: keras.Model, name: str) -> Any:
@@ -139,14 +144,55 @@ def replace_top(
         (None, 10)
     """
     check_top(classes, hidden, activation, dropout)
-    base = drop_above(model, cut if cut is not None else default_cut(model))
+    cut = cut if cut is not None else default_cut(model)
+    top = {"classes": classes, "hidden": hidden, "activation": activation, "dropout": dropout}
+    return _topped(drop_above(model, cut), cut, output=output, seed=seed, **top)
+
+
+def retopped(
+    model: keras.Model,
+    *,
+    cut: str | None = None,
+    classes: int,
+    hidden: Sequence[int] = (),
+    activation: Activation = "elu",
+    dropout: float = 0.0,
+    output: str = "softmax",
+    seed: int = 0,
+) -> keras.Model:
+    """As :func:`replace_top`, for a network that nobody else holds: where it is flat its layers are taken, not copied.
+
+    Args:
+        model: A Keras model; it is used up.
+        cut: The layer kept as the last; by default the one below the classifier.
+        classes: See :func:`replace_top`, and so for all others.
+        hidden: The widths of the hidden layers.
+        activation: The hidden layers' activation.
+        dropout: The share of units dropped.
+        output: The activation of the outputs.
+        seed: The top's initial weights follow from it.
+
+    Returns:
+        The network.
+
+    Raises:
+        SurgeryError: as :func:`replace_top`.
+    """
+    check_top(classes, hidden, activation, dropout)
+    cut = cut if cut is not None else default_cut(model)
+    base = _below(model, cut) if flat(model) is model else drop_above(model, cut)
+    kept = {id(node) for node in calls(base)}
+    for operation in operations(base):  # Keras would hold on to what was above, weights and all
+        operation._outbound_nodes = [node for node in operation._outbound_nodes if id(node) in kept]
+    top = {"classes": classes, "hidden": hidden, "activation": activation, "dropout": dropout}
+    return _topped(base, cut, output=output, seed=seed, **top)
+
+
+def _topped(base: keras.Model, cut: str, **top: Any) -> keras.Model:
     if len(base.outputs) > 1:
         what = f"A top cannot be put on '{cut}': it gives {len(base.outputs)} tensors."
         raise SurgeryError(what, fix="Cut at a layer above or below it.")
-    made = with_top(
-        base, classes=classes, hidden=hidden, activation=activation, dropout=dropout, output=output, seed=seed
-    )
-    return keras.Model(inputs_of(base), made, name=model.name)
+    return keras.Model(inputs_of(base), with_top(base, **top), name=base.name)
 
 
 def split(model: keras.Model, plan: Plan) -> tuple[keras.Model, keras.Model]:
