@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo import engine
-from zoo.engine_difference import TOLERANCE, difference, judge
+from zoo.engine_difference import TOLERANCE, Difference, difference, in_inference, judge
 from zoo.engines.interface import Setup
 
 from .networks import images, live, small_convnet
@@ -114,3 +114,11 @@ def test_only_the_examples_that_differ_are_compared():
     ours = [np.array(trunk(x))]
     ours[0][3:] = 99.0
     assert judge(trunk, x, ours, 3).within
+
+
+def test_a_trunk_that_gives_bfloat16_is_compared_by_value():
+    """NumPy knows no such kind of number: compared as bytes, nothing would be near."""
+    inputs = keras.Input((6,))
+    trunk = keras.Model(inputs, keras.layers.Dense(3, dtype="mixed_bfloat16")(inputs))
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    assert judge(trunk, x, in_inference(trunk, x), 8).difference == Difference(0.0, 0.0)

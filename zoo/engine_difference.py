@@ -9,6 +9,7 @@ import numpy as np
 
 from .copying import clone
 from .engines.inputs import as_input
+from .engines.interface import as_rows
 from .errors import SurgeryError
 
 #: The largest difference from Keras in float32, relative to the spread between inputs.
@@ -132,7 +133,7 @@ def judge(trunk: keras.Model, inputs: Any, ours: Sequence[np.ndarray], count: in
 def in_inference(trunk: keras.Model, inputs: Any) -> list[np.ndarray]:
     """What Keras gives for some inputs, without compiling anything."""
     outputs = trunk(keras.tree.map_structure(as_input, inputs), training=False)
-    return [np.asarray(keras.ops.convert_to_numpy(part)) for part in keras.tree.flatten(outputs)]
+    return [as_rows(keras.ops.convert_to_numpy(part)) for part in keras.tree.flatten(outputs)]
 
 
 def _in_float64(trunk: keras.Model, inputs: Any) -> list[np.ndarray] | None:

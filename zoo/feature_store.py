@@ -15,7 +15,7 @@ from .batch_shape import batch_of
 from .boundary import Boundary, cut_trunk
 from .caching import FeatureSettings, bytes_of
 from .engine_choice import Choice, choose, decide
-from .engine_difference import Difference
+from .engine_difference import Difference, judge
 from .engine_memory import Remembered, remember
 from .engines.interface import Setup, settings
 from .errors import DeviceError
@@ -209,8 +209,7 @@ class _Filling:
         """Computes what is missing, by the way that costs least and gives the same bits."""
         running = self.choice.engine
         if self._choice is not None and self._choice.difference is not None:
-            gap = self._choice.difference
-            folder.about = {**folder.about, "difference": {"largest": gap.largest, "typical": gap.typical}}
+            folder.about = {**folder.about, "difference": _gap(self._choice.difference)}
         other = self._other_route(folder, [self.store._wanted(self.graph, edge, self.rows) for edge in later])
         route = other or direct(self.wanted, running, self.rows.read, folder)
         if route.line:
@@ -254,9 +253,20 @@ class _Filling:
         if route is None:
             self._say("what later stages need is computed again there: together with this it would not be the same")
             return None
-        for one, _ in same:
+        for (one, beside), sink in zip(same, route.sinks[1:], strict=True):
+            if not self._judged(one, beside, [route.outputs[column] for column in sink.columns]):
+                route.engine.close()
+                return None
             self._keep_engine(one)
         return route
+
+    def _judged(self, one: Wanted, folder: FeatureFolder, outputs: list[np.ndarray]) -> bool:
+        """Whether what crosses another boundary is Keras's too; notes how far it is off."""
+        narrow = one.setup.precision != "float32"
+        count = min(len(self.rows), one.setup.batch)
+        verdict = judge(one.trunk, self.first, outputs, count, exact=not narrow)
+        folder.about = {**folder.about, "difference": _gap(verdict.difference)}
+        return narrow or verdict.within
 
     def _fits(self, one: Wanted) -> bool:
         """Whether another boundary's features may be computed by the engine of this one."""
@@ -301,6 +311,10 @@ class _Filling:
             self._say(f"its bfloat16 differs from float32 by {Difference(gap['largest'], gap['typical'])}")
         if folder.float16:
             self._say(f"stored with 16 bits: off by at most {folder.difference:.1e} of a tensor's mean magnitude")
+
+
+def _gap(found: Difference) -> dict[str, float]:
+    return {"largest": found.largest, "typical": found.typical}
 
 
 def _told(filled: Filled, wanted: Wanted, seconds: float) -> str:

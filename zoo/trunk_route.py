@@ -67,12 +67,14 @@ class Route:
         read: What it is run on.
         sinks: Where its outputs go.
         line: What is said of it; nothing for the direct way.
+        outputs: What its engine gave for the first batch, where it was run on it.
     """
 
     engine: Engine
     read: engine.Read
     sinks: tuple[Sink, ...]
     line: str = ""
+    outputs: tuple[np.ndarray, ...] = ()
 
 
 def direct(wanted: Wanted, running: Engine, read: engine.Read, folder: FeatureFolder) -> Route:
@@ -118,7 +120,8 @@ def together(
         made.close()
         return None
     names = "; ".join(one.name for one, _ in others)
-    return Route(made, read, tuple(sinks), f"the same pass computes what later stages need: up to {names}")
+    line = f"the same pass computes what later stages need: up to {names}"
+    return Route(made, read, tuple(sinks), line, tuple(given))
 
 
 def from_lower(
