@@ -22,7 +22,7 @@ from .plan import Plan
 from .recipe import Recipe, TopPart
 from .seeds import derive
 from .sources.path import input_form_of
-from .surgery import default_cut, replace_top
+from .surgery import default_cut, retopped
 
 #: What images of different sizes become for a network that takes any size.
 DEFAULT_IMAGE = (64, 64, 3)
@@ -132,7 +132,7 @@ def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tu
     else:
         base = networks.load(card)
     cut = recipe.model.cut or card.cut or default_cut(base)
-    model = replace_top(
+    model = retopped(
         base,
         cut=cut,
         classes=data.target.size,
