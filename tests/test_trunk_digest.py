@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from zoo import known_code
 from zoo import trunk_digest as module
 from zoo.copying import clone
 from zoo.errors import SurgeryError
@@ -605,7 +606,7 @@ def test_what_cannot_be_read_never_has_the_same_digest_twice():
 
 def test_an_edit_of_zoo_s_own_layer_or_of_what_it_imports_changes_it(tmp_path, monkeypatch):
     def made(factor: str, rest: str) -> keras.Model:
-        module._source.cache_clear()
+        known_code.source_of.cache_clear()
         (tmp_path / "low.py").write_text(f"FACTOR = {factor}\n")
         (tmp_path / "gate.py").write_text(
             "import keras\nfrom .low import FACTOR\n"
@@ -621,7 +622,7 @@ def test_an_edit_of_zoo_s_own_layer_or_of_what_it_imports_changes_it(tmp_path, m
     assert unknown_code(made("2.0", "")) == ()
     assert trunk_digest(made("2.0", "")) == first
     assert len({first, trunk_digest(made("22.0", "")), trunk_digest(made("2.0", "REST = 1\n"))}) == 3
-    module._source.cache_clear()
+    known_code.source_of.cache_clear()
 
 
 def test_what_is_no_built_network_is_refused():

@@ -4,17 +4,12 @@ A network is read into nested tuples of plain values, in the order of :func:`zoo
 decides; their text is hashed. Names are left out, and so is what only training uses.
 """
 
-import ast
 import functools
 import hashlib
-import importlib.util
-import sys
 import tempfile
 import types
 import uuid
 import warnings
-from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +18,8 @@ import numpy as np
 
 from .flattening import flat
 from .graph import calls, inputs_of, is_graph, is_seed_state, node_of, outputs_of, takes_training
+from .known_code import is_known, known_module, named, source_of
 
-#: The packages whose code is known: zoo's files are part of the digest, the others' versions a part of the key.
-KNOWN = ("keras", "tensorflow", "zoo")
 #: Keras's layers that run code, or read files, that their configuration does not hold.
 CARRIERS = ("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper")
 
@@ -149,7 +143,7 @@ class _Reader:
         settings = (operation.autocast, operation._convert_input_args, operation.supports_masking)
         inside = [self.operation(layer) for layer in operation._flatten_layers(include_self=False, recursive=False)]
         config = self._config(operation)
-        attributes = self._attributes(operation, whole=config is None or not _is_known(type(operation)))
+        attributes = self._attributes(operation, whole=config is None or not is_known(type(operation)))
         return ("layer", kind, settings, inside, config, attributes, self._state(operation))
 
     # What a layer is set to
@@ -163,7 +157,7 @@ class _Reader:
         except Exception:  # whatever a user's own code raises; its attributes are read instead
             self._note()
             return None
-        known = _is_known(type(layer))
+        known = is_known(type(layer))
         beside = {"vocabulary", "idf_weights"} if _is_lookup(layer) else set()
         dropped = _NAMES | beside | ({"seed"} if known else set())
         inside = [(type(one).__name__, one.name) for one in layer._flatten_layers(include_self=False)]
@@ -182,7 +176,7 @@ class _Reader:
                 return ("lambda",)  # its bytes change from time to time; the function is read as an attribute
             if isinstance(of, dict) and (kind, of.get("name")) in inside:
                 return ("inside", inside.index((kind, of["name"])))
-            if not _known_module(config.get("module") or "keras") and config["module"] != "builtins":
+            if not known_module(config.get("module") or "keras") and config["module"] != "builtins":
                 self._note()
         return ("dict", [(self.value(k), self._configured(config[k], inside)) for k in sorted(config, key=repr)])
 
@@ -273,9 +267,9 @@ class _Reader:
     def _class(self, kind: type) -> Any:
         """A class: of a known one its name and zoo's source, of any other the code of its methods."""
         name = (kind.__module__, kind.__qualname__)
-        if _is_known(kind):
+        if is_known(kind):
             zoos = {base.__module__ for base in kind.__mro__ if base.__module__.partition(".")[0] == "zoo"}
-            return ("class", name, [_source(module) for module in sorted(zoos)])
+            return ("class", name, [source_of(module) for module in sorted(zoos)])
         self._note()
         if (again := self._again(kind)) is not None:
             return again
@@ -286,9 +280,9 @@ class _Reader:
     def _function(self, function: Any) -> Any:
         """A function: a known one that its name leads to is its name, any other its code and what that holds."""
         name = (function.__module__, function.__qualname__)
-        known = _known_module(function.__module__)
-        source = _source(function.__module__) if known and function.__module__.startswith("zoo") else None
-        if known and _named(*name) is function:
+        known = known_module(function.__module__)
+        source = source_of(function.__module__) if known and function.__module__.startswith("zoo") else None
+        if known and named(*name) is function:
             return ("function", name, source)
         if not known:
             self._note()
@@ -312,7 +306,7 @@ class _Reader:
         kind = self._class(type(given))
         if hasattr(given, "get_config"):
             return ("object", kind, self.value(given.get_config()))
-        if not _is_known(type(given)) and hasattr(given, "__dict__"):
+        if not is_known(type(given)) and hasattr(given, "__dict__"):
             return ("object", kind, self.value(vars(given)))
         self._note()
         return ("object", kind, uuid.uuid4().hex)
@@ -354,22 +348,6 @@ def _is_lookup(layer: keras.layers.Layer) -> bool:
     return method is not None and method.__module__.startswith("keras.")
 
 
-def _is_known(kind: type) -> bool:
-    return _known_module(kind.__module__)
-
-
-def _known_module(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in KNOWN
-
-
-def _named(module: str, name: str) -> Any:
-    """What a name leads to in a module; ``None`` if nothing."""
-    found = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
 @functools.cache
 def _kept_by_keras(model: bool) -> frozenset[str]:
     """The attributes that every layer, or every model, has for Keras's and its backend's own sake."""
@@ -377,30 +355,3 @@ def _kept_by_keras(model: bool) -> frozenset[str]:
     layer.build((None, 1))
     backends = {name for name in vars(layer) if name.startswith("_self_")}
     return frozenset(vars(keras.Model(name="model") if model else keras.layers.Layer(name="layer"))) | backends
-
-
-@functools.cache
-def _source(module: str) -> str:
-    """The SHA-256 of the source of one of zoo's modules, and of all of zoo's that it imports."""
-    digest = hashlib.sha256()
-    for name, source in sorted(_sources(module)):
-        digest.update(f"{name} {len(source)}\n{source}".encode())
-    return digest.hexdigest()
-
-
-def _sources(module: str) -> Iterator[tuple[str, str]]:
-    waiting, seen = [module], set()
-    while waiting:
-        name = waiting.pop()
-        found = sys.modules.get(name)
-        if name in seen or found is None or found.__spec__ is None:
-            continue
-        seen.add(name)
-        loader: Any = found.__spec__.loader
-        source = loader.get_source(name) or repr(version("transfer-zoo"))  # the version where there is no source
-        yield name, source
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom):
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), found.__spec__.parent)
-                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-                waiting += [other for other in names if other.partition(".")[0] == "zoo"]
