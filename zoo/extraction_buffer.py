@@ -54,6 +54,6 @@ class ShardBuffer:
         self._held = stop
 
     def taken(self) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Takes the rows out: their examples, and one array for each tensor. They are there until the next are added."""
+        """Takes the rows out: their examples, and one array for each tensor; they stay until the next are added."""
         held, self._held = self._held, 0
         return self._positions[:held], [column[:held] for column in self._columns]
