@@ -32,6 +32,7 @@ from .lock import lock_table
 from .measurement import figures_of, headline, headline_figures, reader
 from .network import layers_of_zoo
 from .objective import example_weights
+from .one_hot import OneHot
 from .options import Options
 from .plan import Plan
 from .precision import in_precision
@@ -196,7 +197,8 @@ def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], prog
 
     def side(indices: np.ndarray, weights: np.ndarray | None = None) -> Side:
         digests = lambda: [ready.data.digests[i] for i in indices]  # noqa: E731
-        return Side(reader(ready.data, indices, ready.form), goal.targets[indices], weights, digests)
+        targets = goal.targets.of(indices) if isinstance(goal.targets, OneHot) else goal.targets[indices]
+        return Side(reader(ready.data, indices, ready.form), targets, weights, digests)
 
     return Job(
         train=side(sides.train, weights),

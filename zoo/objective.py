@@ -9,6 +9,7 @@ import numpy as np
 
 from .data import Target
 from .errors import DataError, RecipeError, close_matches
+from .one_hot import OneHot
 from .recipe import TopPart
 
 
@@ -21,7 +22,7 @@ class Objective:
     """
 
     output: str
-    targets: np.ndarray
+    targets: np.ndarray | OneHot
     loss: Any
     metrics: Callable[[], list[Any]]
     units: tuple[np.ndarray, np.ndarray] | None = None
@@ -64,7 +65,7 @@ def objective(target: Target, top: TopPart, train: np.ndarray, loss: Any = None)
     if loss is not None:
         _check_own(loss, target)
     if target.kind == "classes":
-        one_hot = np.eye(target.size, dtype="float32")[target.values]
+        one_hot = OneHot(target.values, target.size)
         made = loss or keras.losses.CategoricalCrossentropy(label_smoothing=top.label_smoothing)
         return Objective("softmax", one_hot, made, lambda: [keras.metrics.CategoricalAccuracy(name="accuracy")])
     values = target.values.astype("float32")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import engine
+from .one_hot import OneHot
 from .views import view_of
 
 
@@ -22,7 +23,7 @@ class Side:
     """
 
     read: engine.Read
-    targets: np.ndarray
+    targets: np.ndarray | OneHot
     weights: np.ndarray | None = None
     digests: Callable[[], Sequence[str]] | None = None
     views: int = 1

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import engine
+from .feature_folder import as_bytes
 from .side import Side
 from .views import Views
 
@@ -20,12 +21,12 @@ class TrunkRows:
     """The examples of several sides as one sequence of rows.
 
     Attributes:
-        digests: What each row is known by: a SHA-256, hexadecimal.
+        digests: What each row is known by: a SHA-256, as :func:`zoo.feature_folder.as_bytes` gives it.
         read: Gives the trunk's inputs for some rows.
         parts: The rows of each side; of one with views, view after view.
     """
 
-    digests: tuple[str, ...]
+    digests: np.ndarray
     read: engine.Read
     parts: dict[str, range]
 
@@ -41,7 +42,8 @@ def trunk_rows(sides: dict[str, Side], views: Views | None = None) -> TrunkRows:
         sides: The sides by name; empty ones are left out.
         views: Makes the views of the side ``train``; by default there are none.
     """
-    digests: list[str] = []
+    digests: list[np.ndarray] = []
+    count = 0
     reads: list[engine.Read] = []
     parts: dict[str, range] = {}
     for name, side in sides.items():
@@ -50,8 +52,9 @@ def trunk_rows(sides: dict[str, Side], views: Views | None = None) -> TrunkRows:
         known, read = digests_of(side), side.read
         if views is not None and name == "train":
             known, read = views.digests(known), views.reader(read, known)
-        parts[name] = range(len(digests), len(digests) + len(known))
-        digests.extend(known)
+        parts[name] = range(count, count + len(known))
+        count += len(known)
+        digests.append(as_bytes(known))
         reads.append(read)
     starts = np.array([part.start for part in parts.values()], "int64")
 
@@ -73,7 +76,7 @@ def trunk_rows(sides: dict[str, Side], views: Views | None = None) -> TrunkRows:
                 whole[taken] = array
         return (found or [])[0] if single else found
 
-    return TrunkRows(tuple(digests), read_rows, parts)
+    return TrunkRows(np.concatenate([np.empty(0, "S32"), *digests]), read_rows, parts)
 
 
 def digests_of(side: Side) -> Sequence[str]:
