@@ -55,6 +55,24 @@ def test_any_other_reader_of_safetensors_reads_the_file(tmp_path):
     np.testing.assert_array_equal(found["a_dense/kernel"], one.layers[1].kernel.numpy())
 
 
+def test_values_stay_whatever_their_order_in_memory(tmp_path):
+    bfloat16 = keras.ops.convert_to_numpy(keras.ops.arange(3, dtype="bfloat16"))
+    straight = np.arange(6, dtype="float32").reshape(2, 3)
+    arrays = {"turned": straight.T, "big-endian": straight.astype(">f4"), "16 bits": bfloat16, "gewöhnlich": straight}
+    write_tensors(tmp_path / "w.safetensors", arrays, {"what": "several"})
+    found = load_file(tmp_path / "w.safetensors")
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name].astype("float32"), array.astype("float32"))
+    assert found["16 bits"].dtype.name == "bfloat16"
+
+
+def test_what_the_format_cannot_hold_is_said_and_nothing_is_written(tmp_path):
+    message = "Safetensors cannot hold this type. Expected numbers; received str32."
+    assert said(write_tensors, tmp_path / "w.safetensors", {"a": np.array(["x"])}) == message
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int64", "uint8", "bool"])
 def test_types_and_shapes_stay(tmp_path, dtype):
     arrays = {"a": np.ones((2, 3), dtype), "none": np.ones((0, 3), dtype), "one": np.ones((), dtype)}

@@ -62,15 +62,42 @@ def save_weights(model: "keras.Model", file: Path) -> None:
 
 
 def write_tensors(file: Path, tensors: "Mapping[str, np.ndarray]", metadata: Mapping[str, str] | None = None) -> None:
-    """Writes named arrays, completely or not at all."""
-    import numpy as np
-    from safetensors.numpy import save
+    """Writes named arrays, completely or not at all.
 
-    payload = save(
-        {k: np.asarray(v, order="C") for k, v in tensors.items()}, metadata=dict(metadata) if metadata else None
-    )
-    with completed(file) as part:
-        part.write_bytes(payload)
+    The library would make one copy of everything in memory first, or rename a file of its own over the part.
+    """
+    import numpy as np
+
+    held = {k: np.asarray(v) for k, v in tensors.items()}
+    held = {k: v.astype(v.dtype.newbyteorder("<"), copy=False) for k, v in held.items()}
+    names = sorted(held, key=lambda name: (-held[name].dtype.itemsize, name))  # so that all of them are aligned
+    header = _header({name: held[name] for name in names}, metadata)
+    with completed(file) as part, part.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        for name in names:
+            stream.write(memoryview(np.ascontiguousarray(held[name]).reshape(-1).view("u1")))
+
+
+def _header(arrays: "Mapping[str, np.ndarray]", metadata: Mapping[str, str] | None) -> bytes:
+    """What begins a file: JSON, filled up with spaces to 8 bytes."""
+    import json
+
+    table: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for name, array in arrays.items():
+        start, end = end, end + array.nbytes
+        table[name] = {"dtype": _code(array.dtype), "shape": list(array.shape), "data_offsets": [start, end]}
+    text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _code(dtype: "np.dtype[Any]") -> str:
+    """A type's name in the format."""
+    names = {"bool": "BOOL", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2"}
+    if dtype.name not in names and dtype.kind not in "iuf":
+        what = "Safetensors cannot hold this type."
+        raise WeightsError(what, expected="numbers", received=dtype.name)
+    return names.get(dtype.name) or f"{dtype.kind.upper()}{8 * dtype.itemsize}"
 
 
 def read_tensors(file: Path) -> "dict[str, np.ndarray]":
