@@ -15,6 +15,7 @@ from .copying import copy_preprocessing, rebuilt
 from .errors import CardError, WeightsError
 from .formats import safetensors
 from .seeds import derive
+from .skipped_attributes import remember_what_is_skipped
 from .unknown_classes import unknown_classes
 
 #: How the names of zoo's own classes begin where Keras has registered them.
@@ -45,6 +46,7 @@ def load(name: str | os.PathLike[str] | Card) -> keras.Model:
         network = build(card, seed=0)
         safetensors.load_weights(network, path)
         return network
+    remember_what_is_skipped()
     try:
         loaded = keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as reason:
