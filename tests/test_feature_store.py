@@ -248,7 +248,7 @@ def test_a_damaged_shard_is_computed_again(network, home):
     content[-100] ^= 1
     data.write_bytes(bytes(content))
     stored, lines = got(network, "block2", x)
-    assert "1 damaged shards were computed again" in lines
+    assert "damaged shards that were removed: 1" in lines
     assert bits(stored) == before
 
 

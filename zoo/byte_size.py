@@ -1,4 +1,4 @@
-"""Sizes in bytes, as people write them."""
+"""Sizes in bytes, as people write and read them."""
 
 import re
 
@@ -19,3 +19,16 @@ def size_of(text: str) -> int | None:
     if found is None:
         return None
     return round(float(found[1]) * _UNITS[found[2]])
+
+
+def size_said(count: int) -> str:
+    """A size for people.
+
+    Example:
+        >>> size_said(1_500_000_000), size_said(20_000_000), size_said(8400)
+        ('1.5 GB', '20.0 MB', '8 kB')
+    """
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count / 1e3:.0f} kB"

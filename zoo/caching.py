@@ -6,11 +6,16 @@ from typing import Any, Literal
 import keras
 
 from .boundary import Boundary, size_text
+from .byte_size import size_said
 from .features import BUDGET
 
 #: ``disk``: kept from run to run; ``run``: computed once, kept while the run lasts; ``none``: run in every step;
 #: ``nothing``: nothing lies below what learns.
 Way = Literal["disk", "run", "none", "nothing"]
+
+
+#: Why features are not kept whose sizes may differ from example to example.
+OPEN_SIZES = "the sizes of what it gives are not fixed"
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,14 @@ class Caching:
 
 
 def decide_caching(
-    edge: Boundary, keep: str, *, augmented: bool, views: int = 0, unknown: tuple[str, ...] = ()
+    edge: Boundary,
+    keep: str,
+    *,
+    augmented: bool,
+    views: int = 0,
+    unknown: tuple[str, ...] = (),
+    needed: int | None = 0,
+    limit: int | None = None,
 ) -> Caching:
     """Decides whether a stage trains on what its trunk gave once.
 
@@ -72,6 +84,8 @@ def decide_caching(
         augmented: Whether training changes the examples at random, or mixes them.
         views: How many views of each example training goes through in turn; 0 for new ones in every step.
         unknown: The layers whose code is the user's own: it may change without their configuration.
+        needed: The bytes of all features; ``None`` where that cannot be told.
+        limit: The bytes that the cache may take.
     """
     if not edge.below:
         return Caching("nothing", "everything that has weights lies above something that learns")
@@ -79,10 +93,20 @@ def decide_caching(
         return Caching("none", "as asked")
     if augmented and not views:
         return Caching("none", "the examples are augmented, and look different every time")
+    if needed is None:
+        return Caching("none", OPEN_SIZES)
+    if limit is not None and needed > limit:
+        return Caching("none", no_room(needed, limit))
     if unknown:
         first = f"'{unknown[0]}'{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}"
         return Caching("run", f"for this run only, since {first} is code of your own, which may change", views)
     return Caching("run" if keep == "run" else "disk", "for this run only, as asked" if keep == "run" else "", views)
+
+
+def no_room(needed: int, limit: int) -> str:
+    """Why features are not kept that take more than there is room for."""
+    allowed = f"the cache may take {size_said(limit)} (--cache-size), and no more than the disk has"
+    return f"its features take {size_said(needed)}, and {allowed}"
 
 
 def caching_line(caching: Caching, edge: Boundary, count: int) -> str:

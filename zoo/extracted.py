@@ -10,7 +10,7 @@ import numpy as np
 from . import registry
 from .boundary import boundary
 from .byte_size import size_of
-from .caching import FeatureSettings
+from .caching import FeatureSettings, decide_caching
 from .data import DECODER, Dataset, open_data
 from .data.dataset import Target
 from .device import prepare
@@ -28,6 +28,7 @@ from .progress import Progress
 from .side import Side
 from .sources.path import input_form_of
 from .surgery import default_cut, drop_above
+from .trunk_digest import unknown_code
 from .trunk_options import CACHES, ENGINES, FEATURE_DTYPES, TRUNK_PRECISIONS
 from .trunk_rows import trunk_rows
 
@@ -133,7 +134,7 @@ def extract(
         raise DataError(what, expected="such as 20GB")
     progress = progress or Progress()
     chosen = prepare(device, threads)
-    model, form, cut = _network(network, cut)
+    model, form, cut, name = _network(network, cut)
     step = lambda done, total: progress.step("reading", done, total, "files")  # noqa: E731
     opened = data if isinstance(data, Dataset) else open_data(data, skip_bad=skip_bad, step=step)
     check_form(form, opened)
@@ -147,7 +148,11 @@ def extract(
         first = edge.above[0].operation.name
         what = f"There is nothing to keep: '{first}' is random in inference too, or nothing below it has weights."
         raise SurgeryError(what, fix="Cut below it.")
-    with keras.device(chosen.name), FeatureStore(settings, inputs=f"{form} {DECODER}", progress=progress) as store:
+    caching = decide_caching(edge, keep, augmented=False, unknown=unknown_code(graph))
+    if caching.why:
+        progress.line(f"the features are computed {caching.why}")
+    store = FeatureStore(settings, inputs=f"{form} {DECODER}", network=name, progress=progress)
+    with keras.device(chosen.name), store:
         stored = store.get(graph, edge, trunk_rows({"all": side}))
         if stored is None:
             what = f"The features of '{model.name}' cannot be kept."
@@ -163,19 +168,19 @@ def _check(name: str, value: str, known: tuple[str, ...]) -> None:
         raise DataError(what, expected=" | ".join(known), fix=close_matches(value, known))
 
 
-def _network(network: Any, cut: str | None) -> tuple[keras.Model, InputForm, str]:
-    """The network up to the cut, what it takes, and the cut."""
+def _network(network: Any, cut: str | None) -> tuple[keras.Model, InputForm, str, str]:
+    """The network up to the cut, what it takes, the cut, and what it is called."""
     if isinstance(network, keras.Model):
         if len(network.inputs) != 1:
             what = "The network takes several inputs."
             raise SurgeryError(what, expected="one input", received=str(len(network.inputs)))
         form = input_form_of(network.name, list(network.inputs[0].shape[1:]), str(network.inputs[0].dtype))
         cut = cut or default_cut(network)
-        return drop_above(network, cut), form, cut
+        return drop_above(network, cut), form, cut, network.name
     card = registry.find(network)
     loaded = load(card)
     if card.input is None:
         what = f"The card of '{card.full_name}' says no input."
         raise SurgeryError(what)
     cut = cut or card.cut or default_cut(loaded)
-    return drop_above(loaded, cut), card.input, cut
+    return drop_above(loaded, cut), card.input, cut, card.full_name

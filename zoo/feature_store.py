@@ -13,7 +13,8 @@ from . import engine
 from .atomic import hidden
 from .batch_shape import batch_of
 from .boundary import Boundary, cut_trunk
-from .caching import FeatureSettings, bytes_of
+from .byte_size import size_said
+from .caching import OPEN_SIZES, FeatureSettings, bytes_of, no_room
 from .engine_choice import Choice, choose, decide
 from .engine_difference import Difference, judge
 from .engine_memory import Remembered, remember
@@ -39,14 +40,20 @@ class FeatureStore:
     Args:
         settings: How trunks are run, and what is kept.
         inputs: How an example becomes what a trunk takes; see :func:`zoo.feature_key.feature_key`.
+        network: What the network is called, for people; by default its own name.
         progress: Where lines go.
     """
 
     def __init__(
-        self, settings: FeatureSettings | None = None, *, inputs: str = "", progress: Progress | None = None
+        self,
+        settings: FeatureSettings | None = None,
+        *,
+        inputs: str = "",
+        network: str = "",
+        progress: Progress | None = None,
     ) -> None:
         self.settings = settings or FeatureSettings()
-        self._inputs = inputs
+        self._inputs, self._network = inputs, network
         self._progress = progress or Progress(quiet=True)
         self._cache = FeatureCache(zoo_home() / "features", self.settings.size)
         self._of_run: dict[str, Path] = {}
@@ -117,7 +124,7 @@ class FeatureStore:
     def _about(self, wanted: Wanted, name: str, key: str) -> dict[str, Any]:
         """What ``zoo cache list`` and the lock say of features."""
         return {
-            "what": f"{wanted.trunk.name.removesuffix('_trunk')} up to {wanted.name}",
+            "what": f"{self._network or wanted.trunk.name.removesuffix('_trunk')} up to {wanted.name}",
             "key": key,
             "engine": name,
             "precision": wanted.setup.precision,
@@ -139,19 +146,22 @@ class _Filling:
         wanted, rows, decision = self.wanted, self.rows, self.wanted.decision
         each = self._bytes_of(wanted)
         if each is None:
-            return self._refuse("the sizes of what it gives are not fixed")
+            return self._refuse(OPEN_SIZES)
         try:
             folder = self.store._folder(wanted, decision.engine or self.choice.engine.name)
             missing = folder.refresh().missing(rows.digests)
             if len(missing) or folder.damaged:
-                if not self._room(len(missing) * each, (folder,)):
+                others = [self.store._wanted(self.graph, edge, rows) for edge in later]
+                ahead = [self.store._folder(one, one.decision.engine or self.choice.engine.name) for one in others]
+                if not self._room(len(missing) * each, (folder,), ahead):
                     return None
                 name = self.choice.engine.name  # not the default one, where that is not within tolerance
                 folder = self.store._folder(wanted, name).refresh()
-                self._fill(folder, later)
+                self._fill(folder, others)
             else:
                 folder.touch()
                 self._say(f"the features of all {len(rows)} examples are in the cache")
+                self._say_precision(folder)
         except NeighboursMatter:
             for one in self.store._folders.values():
                 if not one.shards:  # what was made to be locked
@@ -160,7 +170,8 @@ class _Filling:
         finally:
             if self._choice is not None:
                 self._choice.engine.close()
-        self._say_differences(folder)
+        if folder.float16:
+            self._say(f"stored with 16 bits: off by at most {folder.difference:.1e} of a tensor's mean magnitude")
         facts = {key: folder.about[key] for key in _FACTS if folder.about.get(key) is not None}
         memory = self.store.settings.memory
         return Stored(folder.features(rows.digests), rows.parts, wanted.edge, wanted.digest, facts, memory)
@@ -193,24 +204,31 @@ class _Filling:
         shape = example.shape[1:] if isinstance(example, np.ndarray) else ()
         return bytes_of(wanted.trunk, shape, self.store.settings.dtype)
 
-    def _room(self, needed: int, keep: Sequence[FeatureFolder]) -> bool:
-        """Makes room for features, and says what went; or says that there is none."""
+    def _room(self, needed: int, used: Sequence[FeatureFolder], ahead: Sequence[FeatureFolder] = ()) -> bool:
+        """Makes room for features, and says what went; or says that there is none.
+
+        Args:
+            needed: The bytes.
+            used: What must stay.
+            ahead: What later stages will use: it stays where there is room without it.
+        """
         cache = self.store._cache
-        going = cache.evictions(needed, keep=[*self.store._folders, *(folder.path for folder in keep)])
+        paths = [folder.path for folder in used]
+        going = cache.evictions(needed, keep=[*paths, *(folder.path for folder in ahead)])
+        going = cache.evictions(needed, keep=paths) if going is None else going
         if going is None:
-            most = f"of the {_gigabytes(cache.limit)} that the cache may take (--cache-size), or of the disk"
-            self._refuse(f"its features take {_gigabytes(needed)}, more than is left {most}")
+            self._refuse(no_room(needed, cache.limit))
             return False
         for entry in cache.evict(going):
             self._say(f"removed from the cache to make room: {entry.about.get('what', entry.name)}")
         return True
 
-    def _fill(self, folder: FeatureFolder, later: Sequence[Boundary]) -> None:
+    def _fill(self, folder: FeatureFolder, others: Sequence[Wanted]) -> None:
         """Computes what is missing, by the way that costs least and gives the same bits."""
         running = self.choice.engine
         if self._choice is not None and self._choice.difference is not None:
             folder.about = {**folder.about, "difference": _gap(self._choice.difference)}
-        other = self._other_route(folder, [self.store._wanted(self.graph, edge, self.rows) for edge in later])
+        other = self._other_route(folder, others)
         route = other or direct(self.wanted, running, self.rows.read, folder)
         if route.line:
             self._say(route.line)
@@ -281,12 +299,12 @@ class _Filling:
             return False
         needed = count * sum(size or 0 for size in sizes)
         cache = self.store._cache
-        going = cache.evictions(needed, keep=[*self.store._folders, folder.path])
-        if going is None:
+        used = (folder, *(one for _, one in others))
+        if cache.evictions(needed, keep=[one.path for one in used]) is None:
             names = "; ".join(one.name for one, _ in others)
-            self._say(f"computed again in a later stage: up to {names}; all of it takes {_gigabytes(needed)}, too much")
+            self._say(f"computed again in a later stage: up to {names}; all of it takes {size_said(needed)}, too much")
             return False
-        return self._room(needed, (folder,))
+        return self._room(needed, used)
 
     def _keep_engine(self, one: Wanted) -> None:
         """Has a boundary that was computed with this one run by the same engine from now on."""
@@ -304,13 +322,11 @@ class _Filling:
 
         return step
 
-    def _say_differences(self, folder: FeatureFolder) -> None:
-        """What was measured of features that are not float32."""
+    def _say_precision(self, folder: FeatureFolder) -> None:
+        """What was measured of a trunk that does not compute in float32, when its features were computed."""
         gap = folder.about.get("difference")
         if folder.about.get("precision") != "float32" and gap:
             self._say(f"its bfloat16 differs from float32 by {Difference(gap['largest'], gap['typical'])}")
-        if folder.float16:
-            self._say(f"stored with 16 bits: off by at most {folder.difference:.1e} of a tensor's mean magnitude")
 
 
 def _gap(found: Difference) -> dict[str, float]:
@@ -323,9 +339,6 @@ def _told(filled: Filled, wanted: Wanted, seconds: float) -> str:
         f"the trunk up to {wanted.name} ({wanted.size}) was run on {filled.computed} examples in {seconds:.1f} s{speed}"
     ]
     parts += [f"{filled.found} were in the cache"] if filled.found else []
-    parts += [f"{filled.damaged} damaged shards were computed again"] if filled.damaged else []
+    if filled.damaged:
+        parts.append(f"damaged shards that were removed: {filled.damaged}")
     return "; ".join(parts)
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -167,7 +167,8 @@ def _store(ready: Preparation, progress: Progress) -> FeatureStore:
         threads=ready.device.threads,
         device=ready.device.name,
     )
-    return FeatureStore(settings, inputs=f"{ready.form} {DECODER}", progress=progress)
+    name = ready.card.full_name
+    return FeatureStore(settings, inputs=f"{ready.form} {DECODER}", network=name, progress=progress)
 
 
 def _train(ready: Preparation, job: Job, store: FeatureStore, folder: Path, progress: Progress) -> list[StageResult]:

@@ -75,7 +75,7 @@ class Preparation:
             for stage, plan in zip(self.recipe.stages, self.plans, strict=True)
             for line in [
                 *stage_lines(stage, plan, flat(self.network), self.split, self.origins),
-                *trunk_lines(self.recipe, plan, flat(self.network), self.split, self.device),
+                *trunk_lines(self.recipe, plan, flat(self.network), self.form, self.split, self.device),
             ]
         ]
 

@@ -6,27 +6,34 @@ import keras
 
 from .batch_shape import batch_of
 from .boundary import augmenting, cut_trunk
-from .caching import caching_line, decide_caching
+from .byte_size import size_of
+from .caching import bytes_of, caching_line, decide_caching
 from .data import Split
 from .device import Device
 from .enforcement import edge_of
 from .engine_choice import decide
 from .engines.interface import Setup
+from .feature_cache import FeatureCache
+from .input_form import InputForm
 from .options import Options
 from .plan import Plan
 from .recipe import Recipe
+from .registry import zoo_home
 from .trunk_digest import trunk_digest, unknown_code
 
 _FOR_FEATURES = ("engine", "trunk_precision", "cache_size", "feature_dtype", "views")
 
 
-def trunk_lines(recipe: Recipe, plan: Plan, graph: keras.Model, sides: Split, device: Device) -> list[str]:
+def trunk_lines(
+    recipe: Recipe, plan: Plan, graph: keras.Model, form: InputForm, sides: Split, device: Device
+) -> list[str]:
     """Whether the trunk of a stage is run once, and by which engine.
 
     Args:
         recipe: The run's recipe.
         plan: The stage's plan.
         graph: The flat network.
+        form: What it takes.
         sides: The split.
         device: Where it is run.
 
@@ -41,12 +48,21 @@ def trunk_lines(recipe: Recipe, plan: Plan, graph: keras.Model, sides: Split, de
         return [f"  the frozen layers are run in every step: {', '.join(own)} changes every example at random"]
     trunk = cut_trunk(graph, edge)
     unknown = unknown_code(trunk)
-    augmented = data.augment != "none"
-    caching = decide_caching(edge, compute.cache, augmented=augmented, views=data.views, unknown=unknown)
     count = sum(len(getattr(sides, name)) for name in ("train", "val", "test"))
+    rows = count + len(sides.train) * max(data.views - 1, 0)
+    each = bytes_of(trunk, form.shape, compute.feature_dtype)
+    limit = (size_of(compute.cache_size) if compute.cache_size else None) or FeatureCache(zoo_home() / "features").limit
+    caching = decide_caching(
+        edge,
+        compute.cache,
+        augmented=data.augment != "none",
+        views=data.views,
+        unknown=unknown,
+        needed=None if each is None else each * rows,
+        limit=limit,
+    )
     lines = [f"  {caching_line(caching, edge, count)}"]
     if caching.once:
-        rows = count + len(sides.train) * max(caching.views - 1, 0)
         setup = Setup(compute.trunk_precision, batch_of(trunk), device.threads, device.name)
         identity = None if unknown else trunk_digest(trunk)
         lines.append(f"  {decide(trunk, compute.engine, rows, setup, identity)}")

@@ -14,13 +14,14 @@ from zoo.feature_folder import shards_in
 from zoo.feature_shard import DATA
 
 ROOT = Path(__file__).parents[2]
+ABOUT = {"what": "glyphs up to block2", "engine": "keras", "precision": "float32", "dtype": "float32"}
 
 
 @pytest.fixture
 def cache(home) -> FeatureCache:
     cache = FeatureCache(home / "features")
     for i, name in enumerate(("a1" * 32, "b2" * 32)):
-        folder = cache.folder(name, {"what": f"glyphs up to block{i + 1}"} if i else {})
+        folder = cache.folder(name, ABOUT if i else {})
         folder.add([f"{n:064x}" for n in range(1200)], [np.zeros((1200, 4), "float32")])
         folder.touch()
         os.utime(folder.path / "used", (1.6e9 + i, 1.6e9 + i))
@@ -39,9 +40,9 @@ def test_the_list_is_a_table(call, cache):
     result = call("cache", "list")
     assert (result.exit_code, result.stderr) == (0, "")
     header, first, second = result.stdout.splitlines()
-    assert header.split() == ["name", "what", "examples", "size", "used"]
-    assert first.startswith("b2b2b2b2b2b2  glyphs up to block2     1,200  6")
-    assert second.startswith("a1a1a1a1a1a1  ?                       1,200  6")
+    assert header.split() == ["name", "what", "how", "examples", "size", "used"]
+    assert first.startswith("b2b2b2b2b2b2  glyphs up to block2  keras float32     1,200  6")
+    assert second.startswith("a1a1a1a1a1a1  ?                    ?                 1,200  6")
     assert " kB  2020-09-13 " in first
 
 
@@ -49,7 +50,7 @@ def test_the_list_is_json(call, cache):
     rows = json.loads(call("cache", "list", "--json").stdout)
     assert [row["name"] for row in rows] == ["b2" * 16, "a1" * 16]
     first = {key: value for key, value in rows[0].items() if key != "bytes"}
-    about = {"what": "glyphs up to block2"}
+    about = ABOUT
     assert first == {
         "name": "b2" * 16,
         "about": about,

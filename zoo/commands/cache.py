@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ..byte_size import size_said
 from ..errors import CacheError
 from ..registry import zoo_home
 from ..text_table import text_table
@@ -58,7 +59,7 @@ def remove(names: tuple[str, ...], everything: bool) -> None:
     cache = _cache()
     paths = {cache.root / entry.name for entry in cache.entries()} if everything else {cache.find(n) for n in names}
     freed = cache.remove(sorted(paths))
-    click.echo(f"removed the features of {len(paths)} {'trunk' if len(paths) == 1 else 'trunks'}, {_size(freed)}")
+    click.echo(f"removed the features of {len(paths)} {'trunk' if len(paths) == 1 else 'trunks'}, {size_said(freed)}")
 
 
 def _cache() -> Any:
@@ -78,17 +79,18 @@ def _print(entries: list[Any], as_json: bool) -> None:
         click.echo("the cache is empty", err=True)
         return
     cells = [
-        (e.name[:12], str(e.about.get("what", "?")), f"{e.examples:,}", _size(e.bytes), _day(e.used)) for e in entries
+        (e.name[:12], str(e.about.get("what", "?")), _how(e.about), f"{e.examples:,}", size_said(e.bytes), _day(e.used))
+        for e in entries
     ]
-    click.echo(text_table(("name", "what", "examples", "size", "used"), cells, right=(2, 3)))
+    click.echo(text_table(("name", "what", "how", "examples", "size", "used"), cells, right=(3, 4)))
+
+
+def _how(about: dict[str, Any]) -> str:
+    """By which engine, in what, and how it is stored where that is not the same."""
+    stored = about.get("dtype", "float32")
+    said = [about.get("engine"), about.get("precision"), None if stored == "float32" else f"stored {stored}"]
+    return " ".join(str(word) for word in said if word) or "?"
 
 
 def _day(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-def _size(count: int) -> str:
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count / 1e3:.0f} kB"
