@@ -105,8 +105,8 @@ def decide_caching(
 
 def no_room(needed: int, limit: int) -> str:
     """Why features are not kept that take more than there is room for."""
-    allowed = f"the cache may take {size_said(limit)} (--cache-size), and no more than the disk has"
-    return f"its features take {size_said(needed)}, and {allowed}"
+    takes, may = size_said(needed), size_said(limit)
+    return f"its features take {takes}, and the cache may take {may} (--cache-size), and no more than the disk has"
 
 
 def caching_line(caching: Caching, edge: Boundary, count: int) -> str:
