@@ -6,6 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from pathlib import Path
 
@@ -23,21 +24,21 @@ EXTENSIONS = frozenset(".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .t
 SHOWN = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageEntry:
     """One image file: where it is, how it is named in reports, its label and its side, if it has them."""
 
-    path: Path
+    path: str
     name: str
     label: str | None = None
     side: Side | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
-    """What reading a file once has shown."""
+    """What reading a file once has shown; ``digest`` is the SHA-256 of its bytes."""
 
-    digest: str
+    digest: bytes
     shape: tuple[int, ...]
     told: tuple[str, ...]
 
@@ -53,19 +54,25 @@ def shown_name(path: Path | str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def examine(paths: Sequence[Path], step: Step | None = None) -> list[Seen | BadFile]:
+def examine(paths: Sequence[str], step: Step | None = None) -> list[Seen | BadFile]:
     """Read and check every file once, by a thread for each core; the results are in the order of the paths."""
     with strict_pillow():
         return parallel(_examine, paths, step)
 
 
-def _examine(path: Path) -> Seen | BadFile:
+def _examine(path: str) -> Seen | BadFile:
     try:
         content = read_bytes(path)
         shape, told = check_and_tell(content)
     except UnreadableImage as error:
         return BadFile(shown_name(path), str(error))
-    return Seen(hashlib.sha256(content).hexdigest(), shape, told)
+    return Seen(hashlib.sha256(content).digest(), _one(shape), _one(told))
+
+
+@cache
+def _one(shared: tuple) -> tuple:
+    """One of all tuples that are equal: a hundred thousand files have a few shapes."""
+    return shared
 
 
 def readable(
@@ -165,11 +172,11 @@ class ImageFiles(Dataset):
 
     def path_of(self, index: int) -> Path:
         """Where the image's file is."""
-        return self._entries[index].path
+        return Path(self._entries[index].path)
 
     def digest(self, index: int) -> str:
         """The SHA-256 (hex) of the file's bytes."""
-        return self._seen[index].digest
+        return self._seen[index].digest.hex()
 
     def native_shape(self) -> tuple[int, ...] | None:
         """Height, width and channels (1 or 3) that all have when upright, or ``None`` where they differ."""
@@ -191,7 +198,7 @@ class ImageFiles(Dataset):
         fix = "Open the data set again."
         try:
             content = read_bytes(entry.path)
-            if hashlib.sha256(content).hexdigest() == self._seen[index].digest:
+            if hashlib.sha256(content).digest() == self._seen[index].digest:
                 return fit_image(decode(content), form)
         except UnreadableImage as error:
             what = f"'{entry.path}' could be read when the data set was opened, and no more: {error}."
@@ -228,7 +235,7 @@ def read_images(paths: Sequence[Path], *, skip_bad: bool = False, step: Step | N
     Raises:
         DataError: Files cannot be read; the message lists all of them.
     """
-    entries = [ImageEntry(path, shown_name(path)) for path in paths]
+    entries = [ImageEntry(str(path), shown_name(path)) for path in paths]
     source = entries[0].name if len(entries) == 1 else f"{len(entries)} files"
     entries, seen, bad = readable(source, entries, skip_bad=skip_bad, step=step)
     return ImageFiles(source, entries, seen, no_target(len(entries)), skipped=bad)

@@ -74,7 +74,7 @@ def _listed(root: Path, target: str, notes: list[str]) -> tuple[list[ImageEntry]
     """All images with label and side, and the class folders of each side."""
     tops = _subfolders(root)
     if target == "none" or not tops:
-        return [ImageEntry(file, _relative(file, root)) for file in _images(root, notes)], {}
+        return [ImageEntry(str(file), _relative(file, root)) for file in _images(root, notes)], {}
     sides = _sides(root, tops, notes)
     parts: list[tuple[Path, Side | None]] = [(tops[name], side) for name, side in sides.items()] or [(root, None)]
     flat = sides and not any(_subfolders(part) for part, _ in parts)
@@ -82,7 +82,7 @@ def _listed(root: Path, target: str, notes: list[str]) -> tuple[list[ImageEntry]
     folders: dict[Side | None, list[str]] = {}
     for part, side in parts:
         if flat:
-            entries += [ImageEntry(file, _relative(file, root), None, side) for file in _images(part, notes)]
+            entries += [ImageEntry(str(file), _relative(file, root), None, side) for file in _images(part, notes)]
             continue
         _mention_strays(part, root, side, notes)
         classes = _subfolders(part)
@@ -93,7 +93,7 @@ def _listed(root: Path, target: str, notes: list[str]) -> tuple[list[ImageEntry]
             notes.append("Folders whose names differ only in their Unicode form are taken as one class.")
         for name, folder in classes.items():
             files = _images(folder, notes)
-            entries += [ImageEntry(file, _relative(file, root), shown_name(name), side) for file in files]
+            entries += [ImageEntry(str(file), _relative(file, root), shown_name(name), side) for file in files]
     return sorted(entries, key=lambda entry: (entry.side or "", entry.label or "", entry.name)), folders
 
 

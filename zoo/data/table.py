@@ -116,7 +116,7 @@ def _images(
     y, names, asked = target
     folder = table.path.parent
     with naming(table.path):
-        entries = [ImageEntry(folder / cell, cell) for cell in table.filled(column)]
+        entries = [ImageEntry(str(folder / cell), cell) for cell in table.filled(column)]
     kept, seen, bad = readable(str(table.path), entries, skip_bad=skip_bad, step=step)
     if y is not None and bad:
         left = {id(entry) for entry in kept}
