@@ -237,15 +237,15 @@ class _Filling:
             filled = fill(
                 route.sinks,
                 self.rows.digests,
-                route.engine.run,
+                route.running.run,
                 route.read,
-                route.engine.setup.batch,
+                route.running.setup.batch,
                 step=self._stepper(started),
                 waiting=lambda: self._say("another process computes features of this trunk: waiting for it"),
             )
         finally:
             if other is not None:
-                other.engine.close()
+                other.running.close()
         self._say(_told(filled, self.wanted, time.perf_counter() - started))
 
     def _other_route(self, folder: FeatureFolder, others: Sequence[Wanted]) -> Route | None:
@@ -273,7 +273,7 @@ class _Filling:
             return None
         for (one, beside), sink in zip(same, route.sinks[1:], strict=True):
             if not self._judged(one, beside, [route.outputs[column] for column in sink.columns]):
-                route.engine.close()
+                route.running.close()
                 return None
             self._keep_engine(one)
         return route

@@ -63,14 +63,14 @@ class Route:
     """How missing features are computed.
 
     Attributes:
-        engine: What is run.
+        running: What is run.
         read: What it is run on.
         sinks: Where its outputs go.
         line: What is said of it; nothing for the direct way.
         outputs: What its engine gave for the first batch, where it was run on it.
     """
 
-    engine: Engine
+    running: Engine
     read: engine.Read
     sinks: tuple[Sink, ...]
     line: str = ""
