@@ -27,7 +27,7 @@ from .feature_key import feature_key
 from .progress import Progress
 from .registry import zoo_home
 from .stored_features import Stored
-from .trunk_digest import trunk_digest, unknown_code
+from .trunk_digest import read_trunk
 from .trunk_route import WORTH, Route, Wanted, direct, from_lower, together
 from .trunk_rows import TrunkRows
 
@@ -104,9 +104,9 @@ class FeatureStore:
     def _wanted(self, graph: keras.Model, edge: Boundary, rows: TrunkRows) -> Wanted:
         trunk, kept = cut_trunk(graph, edge), self.settings
         setup = Setup(kept.precision, batch_of(trunk), kept.threads, kept.device)
-        digest, known = trunk_digest(trunk), not unknown_code(trunk)
-        decision = decide(trunk, kept.engine, len(rows), setup, digest if known else None)
-        return Wanted(edge, trunk, digest, setup, decision, known)
+        digest, unknown = read_trunk(trunk)
+        decision = decide(trunk, kept.engine, len(rows), setup, None if unknown else digest)
+        return Wanted(edge, trunk, digest, setup, decision, not unknown)
 
     def _folder(self, wanted: Wanted, name: str) -> FeatureFolder:
         """Where the features of a trunk are, run by an engine."""

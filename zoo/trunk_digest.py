@@ -57,11 +57,17 @@ def trunk_digest(trunk: keras.Model) -> str:
         >>> trunk_digest(network("one")) == trunk_digest(network("one", epsilon=1e-5))
         False
     """
-    config = keras.config
+    return read_trunk(trunk)[0]
+
+
+def read_trunk(trunk: keras.Model) -> tuple[str, tuple[str, ...]]:
+    """What :func:`trunk_digest` and :func:`unknown_code` give, for one reading."""
+    config, reader = keras.config, _Reader()
     around = (config.backend(), config.floatx(), config.epsilon().hex(), config.image_data_format())
     graph = flat(trunk)  # held while it is read: it may have layers of its own
-    read = ("trunk 1", around, _Reader().network(graph, outermost=True))
-    return hashlib.sha256(repr(read).encode("utf-8", "surrogatepass")).hexdigest()
+    read = ("trunk 1", around, reader.network(graph, outermost=True))
+    digest = hashlib.sha256(repr(read).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest, tuple(dict.fromkeys(reader.unknown))
 
 
 def unknown_code(trunk: keras.Model) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from .options import Options
 from .plan import Plan
 from .recipe import Recipe
 from .registry import zoo_home
-from .trunk_digest import trunk_digest, unknown_code
+from .trunk_digest import read_trunk
 
 _FOR_FEATURES = ("engine", "trunk_precision", "cache_size", "feature_dtype", "views")
 
@@ -47,7 +47,7 @@ def trunk_lines(
             return []
         return [f"  the frozen layers are run in every step: {', '.join(own)} changes every example at random"]
     trunk = cut_trunk(graph, edge)
-    unknown = unknown_code(trunk)
+    digest, unknown = read_trunk(trunk)
     count = sum(len(getattr(sides, name)) for name in ("train", "val", "test"))
     rows = count + len(sides.train) * max(data.views - 1, 0)
     each = bytes_of(trunk, form.shape, compute.feature_dtype)
@@ -64,8 +64,7 @@ def trunk_lines(
     lines = [f"  {caching_line(caching, edge, count)}"]
     if caching.once:
         setup = Setup(compute.trunk_precision, batch_of(trunk), device.threads, device.name)
-        identity = None if unknown else trunk_digest(trunk)
-        lines.append(f"  {decide(trunk, compute.engine, rows, setup, identity)}")
+        lines.append(f"  {decide(trunk, compute.engine, rows, setup, None if unknown else digest)}")
     return lines
 
 
