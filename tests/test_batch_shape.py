@@ -24,6 +24,8 @@ def test_values_count_while_something_needs_them():
     assert bytes_at_once(keras.Model(inputs, [a, b, c])) == 4 * (20 + 30 + 40)
     tokens = keras.Input((10,), dtype="int8")
     assert bytes_at_once(keras.Model(tokens, layers.Embedding(5, 3)(tokens))) == 10 + 4 * 30
+    small = keras.Input((10,), dtype="float8_e4m3fn")
+    assert bytes_at_once(keras.Model(small, keras.ops.cast(small, "float32"))) == 10 + 4 * 10
 
 
 def test_models_inside_are_looked_into():

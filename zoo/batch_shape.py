@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from .byte_size import dtype_bytes
 from .engine import BATCH
 from .flattening import flat
 from .graph import calls
@@ -55,6 +56,4 @@ def bytes_at_once(trunk: keras.Model) -> int:
 
 
 def _bytes(tensor: Any) -> int:
-    name = str(tensor.dtype)
-    width = {"bool": 1, "string": 16}.get(name) or max(int("".join(filter(str.isdigit, name))) // 8, 1)
-    return width * math.prod(size or 1 for size in tensor.shape[1:])
+    return dtype_bytes(str(tensor.dtype)) * math.prod(size or 1 for size in tensor.shape[1:])

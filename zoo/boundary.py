@@ -7,10 +7,9 @@ from typing import Any
 
 import keras
 
+from .byte_size import dtype_bytes, size_said
 from .graph import Runner, calls, inputs_of, is_seed_state, node_of, one_or_list, outputs_of, run, takes_training
 from .layers import Masked
-
-_BYTES = {"float64": 8, "int64": 8, "float16": 2, "bfloat16": 2, "uint8": 1, "int8": 1, "bool": 1}
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,8 @@ def size_text(crossings: Sequence[Crossing]) -> str:
     if not crossings:
         return "-"
     sizes = [crossing.bytes for crossing in crossings]
-    total = "?" if None in sizes else _kilobytes(sum(n for n in sizes if n is not None))
+    total = "?" if None in sizes else size_said(sum(n for n in sizes if n is not None), 1024)
     return total if len(sizes) == 1 else f"{len(sizes)} tensors, {total}"
-
-
-def _kilobytes(count: int) -> str:
-    return f"{count / 1024:.1f} kB" if count < 1024**2 else f"{count / 1024**2:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Boundary:
 
 def _crossing(tensor: Any) -> Crossing:
     shape = tuple(tensor.shape[1:])
-    size = None if None in shape else math.prod(shape) * _BYTES.get(str(tensor.dtype), 4)
+    size = None if None in shape else math.prod(shape) * dtype_bytes(str(tensor.dtype))
     return Crossing(node_of(tensor).operation.name, shape, size)
 
 

@@ -21,12 +21,12 @@ class FeatureDataset(keras.utils.PyDataset):
     Args:
         features: The features of the examples.
         targets: The examples' targets, ``(examples, ...)``.
-        batch_size: The examples of a batch; the last one holds what is left.
-        seed: Whence each epoch's order follows; by default the order stays that of the examples.
+        batch_size: The examples of a batch, 1 or more; the last one holds what is left.
+        seed: Whence each epoch's order follows, a whole number; by default the order stays that of the examples.
         weights: The examples' weights, ``(examples,)``.
 
     Raises:
-        DataError: if targets or weights are not as many as the examples.
+        DataError: if targets or weights are not as many as the examples, or another argument is not what it must be.
 
     Example:
         >>> from zoo.features import Features
@@ -45,12 +45,19 @@ class FeatureDataset(keras.utils.PyDataset):
         weights: np.ndarray | None = None,
     ):
         super().__init__()
+        if not _is_whole(batch_size) or batch_size < 1:
+            text = "The batch size of features is not what it must be."
+            raise DataError(text, expected="a whole number, 1 or more", received=repr(batch_size))
+        if seed is not None and not _is_whole(seed):
+            text = "The seed of features is not what it must be."
+            raise DataError(text, expected="a whole number, or None", received=repr(seed))
         for what, given in (("targets", targets), ("weights", weights)):
             if given is not None and len(given) != len(features):
                 text = f"There are not as many {what} as examples."
                 raise DataError(text, expected=str(len(features)), received=str(len(given)))
         self.features, self.targets, self.weights = features, targets, weights
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.batch_size, self.epoch = int(batch_size), 0
+        self.seed = None if seed is None else int(seed)
         self._order = self._ordered()
 
     def _ordered(self) -> np.ndarray:
@@ -75,3 +82,7 @@ class FeatureDataset(keras.utils.PyDataset):
         """Goes on to the next epoch's order."""
         self.epoch += 1
         self._order = self._ordered()
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
