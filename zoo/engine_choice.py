@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from .engine import ENGINES, build, make, refusals
-from .engine_difference import Difference, Verdict, judge
-from .engine_memory import Remembered, key_of, recall, remember
+from .engine_difference import EXAMPLES, Difference, judge
+from .engine_memory import Judged, Remembered, key_of, recall, recall_verdict, remember, remember_verdict
 from .engines.interface import CannotRun, Engine, Setup
 from .errors import DeviceError
+from .extraction import NeighboursMatter
 from .framework_error import said_by
+from .steadiness import same_bits, unsteady
 
 #: From so many batches on, timing costs less than the fastest engine can save.
 WORTH_TIMING = 32
@@ -31,17 +33,29 @@ class Decision:
         engine: Its name; ``None`` where those of ``candidates`` are timed first.
         candidates: The engines that may run the trunk, the default first.
         why: In words.
+        setup: How it is run: as asked for, or one by one where the place in a batch is known to matter.
         refused: Why each of the others cannot.
-        key: What the choice is remembered by; ``None`` where it is not.
-        compared: Whether the engine was found within tolerance of Keras when it was chosen.
+        identity: The trunk's digest, by which findings are remembered; ``None`` where they are not.
+        judged: What was found of the engine before; ``None`` where it is still to be compared with Keras.
     """
 
     engine: str | None
     candidates: tuple[str, ...]
     why: str
+    setup: Setup
     refused: Mapping[str, str] = field(default_factory=dict)
-    key: str | None = None
-    compared: bool = False
+    identity: str | None = None
+    judged: Judged | None = None
+
+    @property
+    def key(self) -> str | None:
+        """What a timed choice is remembered by; ``None`` where it is not."""
+        return key_of(self.identity, self.setup, self.candidates) if self.identity else None
+
+    @property
+    def compared(self) -> bool:
+        """Whether :func:`choose` only builds the engine, and runs nothing."""
+        return self.judged is not None
 
     def __str__(self) -> str:
         if self.engine:
@@ -54,9 +68,10 @@ class Choice:
     """An engine that was built, and why it was taken.
 
     Attributes:
-        engine: It runs the first batch for free: what was computed to compare it is handed out.
+        engine: What was computed to compare it is handed out if that is the first batch; its ``setup`` is the final
+            one: batches of 1 where the place in a batch matters.
         why: In words.
-        difference: From Keras in float32, on the first examples; ``None`` where it was compared before.
+        difference: From Keras in float32, on the first examples, now or when it was compared; ``None`` of Keras itself.
         speeds: Examples a second, by engine; empty where none was timed.
         notes: What else is to be said, a line each.
     """
@@ -75,23 +90,32 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class _Case:
+    """A trunk, its first batch, and how it is to be run; see :func:`choose`."""
+
+    trunk: keras.Model
+    first: Any
+    count: int
+    setup: Setup
+    identity: str | None
+
+
+@dataclass(frozen=True)
 class _Trial:
-    """An engine on the first batch: what it gave beside Keras, and the seconds it took."""
+    """An engine, what was found of it, what it gave for its first batch, and the seconds that it took for a call."""
 
     engine: Engine
-    verdict: Verdict | None
+    judged: Judged
+    computed: list[np.ndarray] | None = None
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def speed(self) -> float:
         return self.engine.setup.batch / self.seconds
 
     def why(self, reason: str) -> str:
-        if self.verdict is None:
-            return reason
-        if self.engine.setup.precision == "float32":
-            return f"{reason}; {self.verdict.why}"
-        return f"{reason}; bfloat16 differs from float32 by {self.verdict.difference}"
+        return f"{reason}; {self.judged.why}" if self.judged.why else reason
 
 
 def decide(trunk: keras.Model, wanted: str, count: int, setup: Setup, identity: str | None = None) -> Decision:
@@ -105,8 +129,8 @@ def decide(trunk: keras.Model, wanted: str, count: int, setup: Setup, identity: 
         identity: The trunk's digest; without one nothing is timed, since the choice could not be remembered.
 
     Returns:
-        The decision: the engine that was asked for, the one remembered for this network and machine, the default for
-        few examples, or none yet.
+        The decision: the engine that was asked for, the default for few examples unless it is known not to give
+        Keras's results, the one that was the fastest before on this machine, or none yet.
 
     Raises:
         DeviceError: if the engine that was asked for cannot run the trunk, or none can.
@@ -122,90 +146,194 @@ def decide(trunk: keras.Model, wanted: str, count: int, setup: Setup, identity: 
     if wanted != "auto":
         if wanted in refused or wanted not in ENGINES:
             build(trunk, wanted, setup)  # says why not
-        return Decision(wanted, (wanted,), "as asked", refused)
+        return _known(Decision(wanted, (wanted,), "as asked", setup, refused, identity))
     default = ("tensorflow", "keras", "openvino") if keras.backend.backend() == "tensorflow" else ("keras",)
     able = tuple(name for name in default if name not in refused)
     if not able:
         what = f"No engine can run the network '{trunk.name}' in {setup.precision}: {refused['keras']}."
         raise DeviceError(what, fix="Use float32.")
-    if len(able) == 1:
-        return Decision(able[0], able, "no other engine can run this network here", refused)
-    key = key_of(identity, setup, able) if identity else None
-    before = recall(key) if key else None
-    if before and before.engine in able:
-        why = f"remembered for this network and machine ({before.why})"
-        return Decision(before.engine, able, why, refused, key, compared=True)
     few = WORTH_TIMING * setup.batch
-    if count < few:
-        return Decision(able[0], able, f"the default for fewer than {few} examples", refused, key)
-    if key is None:
-        return Decision(able[0], able, "the default for a network that has no digest", refused)
-    return Decision(None, able, f"timed on the first batch, from {few} examples on", refused, key)
+    if len(able) == 1:
+        why = "no other engine can run this network here"
+    elif count < few:
+        why = f"the default for fewer than {few} examples"
+    elif identity is None:
+        why = "the default for a network that has no digest"
+    else:
+        return _fastest(
+            Decision(None, able, f"timed on the first batch, from {few} examples on", setup, refused, identity)
+        )
+    return _known(Decision(able[0], able, why, setup, refused, identity))
+
+
+def _fastest(decision: Decision) -> Decision:
+    """The engine that was the fastest when they were timed, where they were."""
+    before = recall(decision.key) if decision.key else None
+    if before is None or before.engine not in decision.candidates:
+        return decision
+    why = f"remembered for this network and machine ({before.why})"
+    return _known(replace(decision, engine=before.engine, why=why))
+
+
+def _known(decision: Decision) -> Decision:
+    """A decision with what was found of its engine; Keras is taken where another is known not to give its results."""
+    if decision.identity is None or decision.engine is None:
+        return decision
+    judged = recall_verdict(decision.identity, decision.setup, decision.engine)
+    if judged is None:
+        return decision
+    if judged.taken:
+        return replace(decision, judged=judged, setup=replace(decision.setup, batch=judged.batch))
+    if decision.engine == "keras" or "keras" not in decision.candidates:
+        return decision  # compared again, and refused with the reason
+    return _known(replace(decision, engine="keras", why=f"{decision.engine} is not taken: {judged.why}"))
 
 
 def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup: Setup) -> Choice:
     """Builds the engine that was decided on; where none was, times those that can and remembers the fastest.
 
-    Every engine that was not compared with Keras on this machine before is compared on the first batch. In float32 one
-    that is not within tolerance is not taken; see :func:`zoo.engine_difference.judge`.
+    Every engine that was not compared before, on this machine, is compared on the first batch: with itself on another
+    batch of the same examples, then with Keras. One to which the place in the batch matters runs examples one by one.
+    In float32 one that does not give Keras's results is not taken; see :func:`zoo.engine_difference.judge`.
 
     Args:
         trunk: A functional network.
         decision: What :func:`decide` gave.
-        first: The inputs of the first batch: exactly ``setup.batch`` examples.
+        first: The inputs of the first batch: exactly ``setup.batch`` examples. Not looked at where
+            ``decision.compared``.
         count: How many of them differ: the first ones.
-        setup: Precision, batch, threads and device.
+        setup: Precision, batch, threads and device, as they were given to :func:`decide`.
 
     Returns:
         The engine, and why.
 
     Raises:
         DeviceError: if the engine that was asked for cannot run the trunk, or is not within tolerance.
+        NeighboursMatter: if what the trunk gives for an example depends on the others in its batch.
     """
+    case = _Case(trunk, first, count, setup, decision.identity)
     if decision.engine is None:
-        return _timed(trunk, decision, first, count, setup)
-    trial = _try(trunk, decision.engine, first, count, setup, compared=decision.compared)
+        return _timed(case, decision)
+    if decision.judged is not None:
+        trial = _Trial(build(trunk, decision.engine, decision.setup), decision.judged)
+        return _choice(case, trial, trial.why(decision.why))
+    trial = _try(case, decision.engine)
     if isinstance(trial, _Trial):
-        return _choice(trial, trial.why(decision.why))
+        return _choice(case, trial, trial.why(decision.why))
     if "keras" in decision.candidates and decision.engine != "keras":  # auto: it may be another than the default
-        other = _try(trunk, "keras", first, count, setup)
+        other = _try(case, "keras")
         if isinstance(other, _Trial):
-            why = f"{decision.engine} is not taken: {trial}"
-            return _kept(trunk, decision, other, Remembered("keras", why), ())
+            return _choice(case, other, other.why(f"{decision.engine} is not taken: {trial}"))
         trial = other
     what = f"The engine '{decision.engine}' cannot run the network '{trunk.name}': {trial}."
     raise DeviceError(what, fix="Use the engine auto, or keras.")
 
 
-def _choice(trial: _Trial, reason: str, speeds: Mapping[str, float] | None = None, notes: Sequence[str] = ()) -> Choice:
-    found = trial.verdict.difference if trial.verdict else None
-    said = (trial.engine.note, *notes)
-    return Choice(trial.engine, reason, found, speeds or {}, tuple(line for line in said if line))
+def _choice(
+    case: _Case, trial: _Trial, reason: str, speeds: Mapping[str, float] | None = None, notes: Sequence[str] = ()
+) -> Choice:
+    name, said = trial.engine.name, [trial.engine.note]
+    if trial.engine.setup.batch != case.setup.batch:
+        said.append(f"its place in a batch changes the last bits of what {name} gives for an example: one at a time")
+    found = (line for line in (*said, *trial.notes, *notes) if line)
+    return Choice(trial.engine, reason, trial.judged.difference, speeds or {}, tuple(found))
 
 
-def _try(
-    trunk: keras.Model, name: str, first: Any, count: int, setup: Setup, *, repeats: int = 0, compared: bool = False
-) -> _Trial | str:
-    """Builds an engine and compares it with Keras on the first batch; or why it is not to be taken."""
+def _try(case: _Case, name: str, *, repeats: int = 0) -> _Trial | str:
+    """Builds an engine, compares it on the first batch where that was not done yet, and times it; or why it is not to
+    be taken."""
+    known = recall_verdict(case.identity, case.setup, name) if case.identity else None
+    if known and not known.taken and repeats:
+        return known.why
     try:
-        engine = make(trunk, name, setup)
-    except (CannotRun, DeviceError) as reason:
+        trial = _known_trial(case, name, known) if known and known.taken else _compared(case, name)
+    except CannotRun as reason:
+        return _not_taken(case, name, str(reason).rstrip("."))
+    except DeviceError as reason:  # such as too little memory now
         return str(reason).rstrip(".")
-    narrow = setup.precision == "bfloat16"
-    if not repeats and ((compared and not narrow) or (name == "keras" and not narrow)):
-        return _Trial(engine, None)
+    if isinstance(trial, str):
+        return trial
+    if trial.computed is None and not repeats:
+        return trial
+    inputs = _rows(case.first, 0, trial.engine.setup.batch)
     try:
-        outputs = engine.run(first)
-        seconds = min((_seconds(engine, first) for _ in range(repeats)), default=0.0)
+        computed = trial.engine.run(inputs) if trial.computed is None else trial.computed
+        seconds = min((_seconds(trial.engine, inputs) for _ in range(repeats)), default=0.0)
+    except Exception as reason:  # whatever its framework raises on this network
+        trial.engine.close()
+        return said_by(reason).rstrip(".")
+    trial.engine.expect(inputs, computed)
+    return replace(trial, seconds=seconds)
+
+
+def _compared(case: _Case, name: str) -> _Trial | str:
+    """An engine that was compared with itself and with Keras; or why it is not to be taken.
+
+    Raises:
+        CannotRun: if it cannot be built.
+        NeighboursMatter: if what it gives for an example depends on the others in its batch.
+    """
+    engine = make(case.trunk, name, case.setup)
+    narrow = case.setup.precision != "float32"
+    try:
+        outputs = engine.run(case.first)
+        found = unsteady(engine, case.first, outputs, case.count)
+        if found and not found.rounding:
+            raise NeighboursMatter
+        if found:
+            engine.close()
+            engine = make(case.trunk, name, replace(case.setup, batch=1))
+            outputs = _one_by_one(engine, case)
+        judged = Judged(True, "", None, engine.setup.batch)
+        if name != "keras" or narrow:
+            verdict = judge(case.trunk, case.first, outputs, case.count, exact=not narrow)
+            taken = verdict.within or (narrow and bool(np.isfinite(verdict.difference.largest)))
+            why = f"bfloat16 differs from float32 by {verdict.difference}" if narrow and taken else verdict.why
+            judged = Judged(taken, why, verdict.difference, engine.setup.batch)
+    except NeighboursMatter:
+        engine.close()
+        raise
     except Exception as reason:  # whatever its framework raises on this network
         engine.close()
         return said_by(reason).rstrip(".")
-    verdict = None if name == "keras" and not narrow else judge(trunk, first, outputs, count, exact=not narrow)
-    if verdict and not (verdict.within or (narrow and np.isfinite(verdict.difference.largest))):
+    kept, notes = _remembered(case, name, judged)
+    if not kept.taken:
         engine.close()
-        return verdict.why
-    engine.expect(first, outputs)
-    return _Trial(engine, verdict, seconds)
+        return kept.why
+    if kept.batch != engine.setup.batch:  # another process found that first
+        engine.close()
+        return _known_trial(case, name, kept)
+    return _Trial(engine, kept, [part[: kept.batch] for part in outputs], notes=notes)
+
+
+def _one_by_one(engine: Engine, case: _Case) -> list[np.ndarray]:
+    """What an engine of single examples gives for the first few; the first of them is run twice."""
+    few = [engine.run(_rows(case.first, place, 1)) for place in (*range(min(case.count, EXAMPLES)), 0)]
+    if any(len(part) != 1 for part in few[0]) or not same_bits(few[0], few.pop()):
+        raise NeighboursMatter
+    return [np.concatenate(parts) for parts in zip(*few, strict=True)]
+
+
+def _known_trial(case: _Case, name: str, judged: Judged) -> _Trial:
+    return _Trial(make(case.trunk, name, replace(case.setup, batch=judged.batch)), judged)
+
+
+def _rows(inputs: Any, start: int, count: int) -> Any:
+    return keras.tree.map_structure(lambda array: array[start : start + count], inputs)
+
+
+def _remembered(case: _Case, name: str, judged: Judged) -> tuple[Judged, tuple[str, ...]]:
+    """Keeps what was found; where another process was first, what it found holds."""
+    if case.identity is None:
+        return judged, ()
+    try:
+        return remember_verdict(case.identity, case.setup, name, judged), ()
+    except DeviceError as reason:
+        return judged, (f"not remembered: {reason}",)
+
+
+def _not_taken(case: _Case, name: str, why: str) -> str:
+    return _remembered(case, name, Judged(False, why, None, case.setup.batch))[0].why
 
 
 def _seconds(engine: Engine, inputs: Any) -> float:
@@ -214,14 +342,19 @@ def _seconds(engine: Engine, inputs: Any) -> float:
     return time.perf_counter() - start
 
 
-def _timed(trunk: keras.Model, decision: Decision, first: Any, count: int, setup: Setup) -> Choice:
+def _timed(case: _Case, decision: Decision) -> Choice:
     """Times the engines one after another; each must be clearly faster than the best of those before it."""
     best: _Trial | None = None
     speeds, notes = {}, [f"{name} was not timed: {reason}" for name, reason in decision.refused.items()]
     for name in decision.candidates:
-        trial = _try(trunk, name, first, count, setup, repeats=REPEATS)
+        try:
+            trial = _try(case, name, repeats=REPEATS)
+        except NeighboursMatter as reason:
+            if best is None:  # the trunk's doing
+                raise
+            trial = str(reason)
         if isinstance(trial, str):
-            notes.append(f"{name} is not taken: {trial}")
+            notes.append(f"{name} is not taken: {trial.rstrip('.')}")
             continue
         speeds[name] = round(trial.speed, 1)
         if best is None or trial.speed > CLEARLY * best.speed:
@@ -229,23 +362,26 @@ def _timed(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
         if trial:
             trial.engine.close()
     if best is None:
-        what = f"No engine can run the network '{trunk.name}' in {setup.precision}: {'; '.join(notes)}."
+        what = f"No engine can run the network '{case.trunk.name}' in {case.setup.precision}: {'; '.join(notes)}."
         raise DeviceError(what, fix="Use float32, or the engine keras.")
     measured = ", ".join(f"{name} {speed:g}" for name, speed in speeds.items())
-    why = best.why(f"timed on the first batch: {measured} examples a second")
-    return _kept(trunk, decision, best, Remembered(best.engine.name, why, speeds), notes)
+    why = f"timed on the first batch: {measured} examples a second"
+    return _kept(case, decision, best, Remembered(best.engine.name, why, speeds), notes)
 
 
-def _kept(trunk: keras.Model, decision: Decision, best: _Trial, choice: Remembered, notes: Sequence[str]) -> Choice:
+def _kept(case: _Case, decision: Decision, best: _Trial, choice: Remembered, notes: list[str]) -> Choice:
     """Keeps a choice; where another process was first, its choice is taken."""
-    kept = choice
-    if decision.key:
-        try:
-            kept = remember(decision.key, choice)
-        except DeviceError as reason:
-            notes = [*notes, f"not remembered: {reason}"]
+    try:
+        kept = remember(decision.key, choice) if decision.key else choice
+    except DeviceError as reason:
+        notes = [*(line for line in notes if not line.startswith("not remembered")), f"not remembered: {reason}"]
+        kept, best = choice, replace(best, notes=())
     if kept.engine == choice.engine:
-        return _choice(best, choice.why, choice.speeds, notes)
-    setup = best.engine.setup
+        return _choice(case, best, best.why(choice.why), choice.speeds, notes)
+    other = _try(case, kept.engine)
+    if isinstance(other, str):  # it could not be built here
+        return _choice(
+            case, best, best.why(choice.why), choice.speeds, [*notes, f"{kept.engine} is not taken: {other}"]
+        )
     best.engine.close()
-    return Choice(make(trunk, kept.engine, setup), f"chosen by another process ({kept.why})", None, kept.speeds)
+    return _choice(case, other, f"chosen by another process ({kept.why})", kept.speeds)

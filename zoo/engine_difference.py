@@ -17,7 +17,7 @@ TOLERANCE = 1e-5
 #: Where Keras itself is farther than that from the exact result, an engine may be so many times as far from it.
 AS_NEAR = 2.0
 #: How many examples are compared with Keras, and how many of them with float64.
-EXAMPLES, EXACT_EXAMPLES = 8, 4
+EXAMPLES, EXACT_EXAMPLES = 4, 4
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def judge(trunk: keras.Model, inputs: Any, ours: Sequence[np.ndarray], count: in
     if not exact or not np.isfinite(found.largest):
         return Verdict(False, found, far)
     count = min(count, EXACT_EXAMPLES)
-    truth = _in_float64(trunk, keras.tree.map_structure(lambda array: array[:count], few))
+    truth = in_float64(trunk, keras.tree.map_structure(lambda array: array[:count], few))
     if truth is None:
         return Verdict(False, found, f"{far}, and the network cannot be computed in float64 to say which is nearer")
     keras_off, ours_off = (difference([part[:count] for part in parts], truth) for parts in (theirs, ours))
@@ -136,7 +136,7 @@ def in_inference(trunk: keras.Model, inputs: Any) -> list[np.ndarray]:
     return [as_rows(keras.ops.convert_to_numpy(part)) for part in keras.tree.flatten(outputs)]
 
 
-def _in_float64(trunk: keras.Model, inputs: Any) -> list[np.ndarray] | None:
+def in_float64(trunk: keras.Model, inputs: Any) -> list[np.ndarray] | None:
     """What a network gives in float64; ``None`` where it cannot be computed so."""
 
     def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:

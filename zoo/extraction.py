@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import CacheError
-from .extraction_batches import CHECKED, Batch, plan_batches
+from .extraction_batches import plan_batches
 from .extraction_buffer import ShardBuffer
 from .feature_folder import Digests, FeatureFolder, as_bytes
 from .read_ahead import Read, read_ahead
@@ -66,8 +66,8 @@ def fill(
     """Computes the features that folders do not hold yet, and stores them.
 
     Where nothing is missing nothing is written, so a cache that may only be read is enough. What is complete is stored
-    even if this is interrupted. An example that was computed once is computed again in another batch, in a place that
-    would be empty: it must come out the same, to the last bit, before anything is stored.
+    even if this is interrupted. That an example comes out the same in every batch, :func:`zoo.engine_choice.choose` has
+    seen to.
 
     Args:
         sinks: Where the features go.
@@ -82,8 +82,8 @@ def fill(
         What was done.
 
     Raises:
-        CacheError: if something cannot be written; what is complete stays.
-        NeighboursMatter: if an example's features depend on the others in its batch; nothing is stored then.
+        CacheError: if something cannot be written, or a feature is beyond what float16 holds; what is complete stays.
+        NeighboursMatter: if an output has no row for each example.
     """
     examples = as_bytes(examples)
     for sink in sinks:
@@ -116,56 +116,38 @@ class _Extraction:
     examples: np.ndarray
     run: Run
     batch: int
-    trusted: bool = False
     since: float = field(default_factory=time.monotonic)
-    computed: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
     def of(self, missing: np.ndarray, read: Read, step: Step | None) -> None:
         """Computes what is missing."""
         waiting = ShardBuffer(SHARD_BYTES, len(missing), self.batch)
         left = [~sink.folder.holds(self.examples) for sink in self.sinks]
-        known = np.flatnonzero(~np.any(left, axis=0))[:CHECKED].tolist()
-        batches = plan_batches(missing, known, self.batch)
-        self.trusted = not any(one.again for one in batches) or bool(known)
+        batches = plan_batches(missing, self.batch)
         done = 0
         try:
             with closing(read_ahead(read, [one.indices for one in batches])) as ready:
                 for one, inputs in zip(batches, ready, strict=True):
-                    self._take(one, self.run(inputs), waiting)
+                    self._take(one.indices, self.run(one.full(inputs)), waiting)
                     if waiting.full or time.monotonic() - self.since >= SHARD_SECONDS:
                         self._flush(waiting, left)
-                    done += one.new
+                    done += len(one.indices)
                     if step is not None:
                         step(done, len(missing))
         finally:
             self._flush(waiting, left)
 
-    def _take(self, one: Batch, columns: list[np.ndarray], waiting: ShardBuffer) -> None:
-        columns = [np.asarray(column) for column in columns]
+    def _take(self, indices: np.ndarray, outputs: list[np.ndarray], waiting: ShardBuffer) -> None:
+        columns = [np.asarray(output) for output in outputs]
         if any(column.ndim < 1 or len(column) != self.batch for column in columns):
             raise NeighboursMatter
-        self._compare(one, columns)
-        for place in one.remembered:
-            self.computed[int(one.indices[place])] = [column[place].copy() for column in columns]
-        if one.new:
-            waiting.add(one.indices[: one.new], [column[: one.new] for column in columns])
-
-    def _compare(self, one: Batch, columns: list[np.ndarray]) -> None:
-        """What was computed before must come out the same here, between other neighbours."""
-        for place in one.again:
-            position, now = int(one.indices[place]), [column[place] for column in columns]
-            if position in self.computed:
-                before = self.computed[position]
-                same = all(a.tobytes() == b.tobytes() for a, b in zip(before, now, strict=True))
-            else:
-                digest = self.examples[position : position + 1]
-                same = all(s.folder.agrees(digest, [now[c][None] for c in s.columns]) for s in self.sinks)
-            if not same:
-                raise NeighboursMatter
-        self.trusted = self.trusted or bool(one.again)
+        columns = [column[: len(indices)] for column in columns]
+        for sink in self.sinks:
+            if sink.folder.float16:
+                _check_float16([columns[c] for c in sink.columns])
+        waiting.add(indices, columns)
 
     def _flush(self, waiting: ShardBuffer, left: list[np.ndarray]) -> None:
-        if not len(waiting) or not self.trusted:
+        if not len(waiting):
             return
         positions, columns = waiting.taken()
         for sink, wanted in zip(self.sinks, left, strict=True):
@@ -174,3 +156,17 @@ class _Extraction:
                 taken = [columns[c] if len(rows) == len(positions) else columns[c][rows] for c in sink.columns]
                 sink.folder.add(self.examples[positions[rows]], taken)
         self.since = time.monotonic()
+
+
+def _check_float16(columns: Sequence[np.ndarray]) -> None:
+    """Says at once, and not when a shard is written, that features are too large."""
+    for column in columns:
+        if column.dtype.kind != "f" or column.dtype.itemsize <= 2:
+            continue
+        largest = float(np.max(np.abs(column), initial=0.0, where=np.isfinite(column)))
+        with np.errstate(over="ignore"):
+            fits = np.isfinite(np.float64(largest).astype("float16"))
+        if not fits:
+            what = "Features are too large for float16."
+            fix = "Store them as float32: --feature-dtype float32."
+            raise CacheError(what, expected="at most 65504", received=f"{largest:g}", fix=fix)
