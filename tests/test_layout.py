@@ -91,8 +91,8 @@ GROUND = ("strict_toml", "input_form", "atomic", "seeds", "text_table", "progres
 #: The only files that may name TensorFlow; the others speak Keras and NumPy.
 TENSORFLOW = {
     "zoo.compiled_steps",
-    "zoo.engines.bfloat16",
     "zoo.engines.constants",
+    "zoo.engines.gpu",
     "zoo.engines.onednn_bfloat16",
     "zoo.engines.tensorflow",
     "zoo.device",

@@ -7,7 +7,7 @@ import pytest
 from zoo.copying import copy_state
 from zoo.flattening import flat
 from zoo.objective import answering_in_units
-from zoo.precision import in_precision
+from zoo.precision import computing_in, in_precision
 
 from .networks import NETWORKS, gap, images, small_convnet, values
 
@@ -74,3 +74,36 @@ def test_images_stay_images():
     model = small_convnet()
     x = images(4)
     np.testing.assert_allclose(in_precision(model, "mixed_bfloat16")(x), model(x), atol=0.1)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_inner_network_computes_its_topmost_weights_so_too(policy: str):
+    """A trunk ends inside a network: only what lies above its weights has none to lose."""
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="low")(layers.Rescaling(2.0, name="units")(inputs))
+    x = layers.BatchNormalization(name="high")(x)
+    model = keras.Model(inputs, layers.GlobalAveragePooling2D(name="pool")(layers.ReLU(name="relu")(x)))
+    found = policies(in_precision(model, policy, inner=True))
+    assert {name for name, value in found.items() if value == policy} == {"low", "high"}
+    assert in_precision(model, policy, inner=True)(images(2, (8, 8, 3))).dtype == "float32"
+    bare = keras.Model(inputs, x)
+    assert policies(in_precision(bare, policy, inner=True))["high"] == policy
+    assert policies(in_precision(bare, policy))["high"] == "float32"
+
+
+def test_a_layer_that_holds_the_users_own_function_stays_as_it_is():
+    inputs = keras.Input((3,))
+    x = layers.Lambda(lambda x: x * 2, name="own")(layers.Dense(4, name="low")(inputs))
+    model = keras.Model(inputs, layers.Dense(2, name="top")(x))
+    found = policies(in_precision(model, "mixed_bfloat16"))
+    assert (found["low"], found["own"]) == ("mixed_bfloat16", "float32")
+
+
+def test_what_a_network_computes_in_is_said_of_what_has_variables():
+    inputs = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3)(layers.Rescaling(2.0)(inputs))
+    x = layers.BatchNormalization(trainable=False)(x)
+    model = keras.Model(inputs, layers.Dense(2, dtype="float64")(layers.GlobalAveragePooling2D()(x)))
+    assert computing_in(model) == ("float32", "float64")
+    assert computing_in(in_precision(model, "mixed_bfloat16")) == ("float64", "mixed_bfloat16")
+    assert computing_in(keras.Model(inputs, layers.ReLU(dtype="mixed_bfloat16")(inputs))) == ()

@@ -3,16 +3,18 @@
 Every call has one fixed, padded batch shape, because the last bits of a result depend on it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from .device import out_of_memory
-from .engines.inputs import as_input
+from .engines.inputs import as_input as as_input  # for those that read batches by it
+from .engines.inputs import network_inputs
 from .engines.interface import MEMORY, CannotRun, Engine, Setup
 from .engines.keras import KerasEngine
+from .engines.retracing import traces_meant
 from .errors import DeviceError, close_matches
 
 #: The examples of a call; the same for every data set, so that an example's features do not depend on its neighbours.
@@ -108,30 +110,6 @@ def _instead(name: str, setup: Setup) -> str:
     return "Use the engine auto, or keras, which runs every network."
 
 
-def stream(engine: Engine, batches: Iterable[Any]) -> Iterator[list[np.ndarray]]:
-    """Runs an engine on batch after batch; on a GPU the next one is handed over while this one is computed.
-
-    Args:
-        engine: The engine.
-        batches: The inputs of each batch.
-
-    Yields:
-        What :meth:`~zoo.engines.interface.Engine.run` gives for each, in order.
-    """
-    waiting: Callable[[], list[np.ndarray]] | None = None
-    for inputs in batches:
-        with out_of_memory(engine.setup.batch, fix=MEMORY):
-            started = engine.start(inputs)
-            done, waiting = (waiting, started) if engine.setup.on_gpu else (started, None)
-            result = done() if done else None
-        if result is not None:
-            yield result
-    if waiting is not None:
-        with out_of_memory(engine.setup.batch, fix=MEMORY):
-            result = waiting()
-        yield result
-
-
 def outputs(
     network: keras.Model,
     read: Read,
@@ -174,8 +152,8 @@ def batches(
     for start in range(0, count, batch_size):
         indices = np.minimum(np.arange(start, start + batch_size), count - 1)
         kept = min(batch_size, count - start)
-        with out_of_memory(batch_size, fix=MEMORY):
-            result = network.predict_on_batch(as_input(read(indices)))
+        with out_of_memory(batch_size, fix=MEMORY), traces_meant():
+            result = network.predict_on_batch(network_inputs(network, read(indices)))
         if step is not None:
             step(start + kept, count)
         yield [np.asarray(part)[:kept] for part in keras.tree.flatten(result)]

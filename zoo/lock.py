@@ -9,10 +9,13 @@ import keras
 
 from .data import Dataset, Split
 from .device import Device
+from .engines.gpu import gpu_facts
 from .processor import flags, processor_features
 from .train import StageResult
 
-PACKAGES = ("transfer-zoo", "keras", "tensorflow", "jax", "torch", "numpy", "h5py", "pillow", "safetensors")
+PACKAGES = (
+    "transfer-zoo", "keras", "tensorflow", "jax", "torch", "openvino", "numpy", "h5py", "pillow", "safetensors",
+)  # fmt: skip
 
 
 def lock_table(
@@ -31,6 +34,7 @@ def lock_table(
     Returns:
         A table for ``recipe.lock``.
     """
+    gpu = gpu_facts(device.name)
     return {
         "schema": 1,
         "network": network,
@@ -49,6 +53,7 @@ def lock_table(
             "device_reason": device.why,
             "threads": device.threads,
             "processor": {"machine": platform.machine(), "features": processor_features()},
+            **({"gpu": gpu} if gpu else {}),
             "flags": flags(),
         },
         "stage": [_stage(done) for done in stages],

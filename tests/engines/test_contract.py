@@ -10,8 +10,9 @@ import pytest
 
 from zoo import engine
 from zoo.engines import openvino
-from zoo.engines.interface import Setup
+from zoo.engines.interface import Setup, choice_table, computes_in
 from zoo.errors import DeviceError
+from zoo.precision import in_precision
 
 from ..networks import NETWORKS, gap, images, live, small_convnet
 
@@ -90,6 +91,20 @@ def test_inputs_by_name_are_taken_in_the_networks_order(name: str):
     np.testing.assert_allclose(made(trunk, name).run(x)[0], np.asarray(trunk(x)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("inputs", [lambda a: [a], lambda a: {"a": a}, lambda a: a], ids=["list", "names", "itself"])
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_a_single_array_is_taken_by_a_network_of_any_structure(name: str, inputs: Any):
+    """Keras warns of another structure than its own, and warnings are errors here."""
+    a = keras.Input((3,), name="a")
+    trunk = keras.Model(inputs(a), layers.Dense(4)(a))
+    x = images(16, (3,)) / 255
+    expected = np.asarray(trunk(inputs(x)))
+    for given in (x, [x], {"a": x}):
+        np.testing.assert_allclose(made(trunk, name).run(given)[0], expected, rtol=1e-5, atol=1e-6)
+    rows = engine.outputs(trunk, engine.rows_of([x]), 16)[0]
+    np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_images_may_come_as_bytes_and_numbers_without_their_last_axis(name: str):
     trunk = small_convnet()
@@ -128,7 +143,7 @@ def test_a_processor_without_bfloat16_refuses_it(name: str, monkeypatch: pytest.
 
 def test_a_gpu_has_bfloat16_from_ampere_on(monkeypatch: pytest.MonkeyPatch):
     for capability, able in (((7, 5), False), ((8, 0), True), (None, True)):
-        monkeypatch.setattr("zoo.engines.bfloat16._capability", lambda setup, found=capability: found)
+        monkeypatch.setattr("zoo.engines.bfloat16.capability", lambda device, found=capability: found)
         reason = engine.refusals(small_convnet(), Setup("bfloat16", 16, 2, "gpu:0"))["tensorflow"]
         assert reason is None if able else "compute capability is 7.5, not 8.0 or more" in str(reason)
 
@@ -142,9 +157,41 @@ def test_settings_say_what_the_bits_depend_on(name: str):
     assert found["versions"]["keras"] == keras.__version__
     assert name in found["versions"]
     assert json.loads(json.dumps(found)) == found
+    assert found["computes"] == "float32"
     if name != "keras":
         assert found["folded"] == 6
     assert made(trunk, name, Setup(batch=8, threads=2)).settings != found
+
+
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_a_trunk_of_a_network_in_mixed_precision_says_so(name: str):
+    """Training in mixed precision cuts its trunk from the network that computes so."""
+    trunk, x = in_precision(small_convnet(output="linear"), "mixed_bfloat16", inner=True), images(16)
+    assert computes_in(trunk, SETUP) == "mixed_bfloat16"
+    assert computes_in(trunk, Setup("bfloat16")) == "bfloat16"
+    if name == "openvino":
+        with pytest.raises(DeviceError, match="its layers compute under the policy mixed_bfloat16, which OpenVINO"):
+            made(trunk, name)
+        return
+    ready = made(trunk, name)
+    assert (ready.settings["precision"], ready.settings["computes"]) == ("float32", "mixed_bfloat16")
+    assert gap(np.asarray(trunk(x)).astype("float32"), ready.run(x)[0]) < 0.1
+
+
+@pytest.mark.parametrize("name", engine.ENGINES)
+def test_the_choice_of_an_engine_is_known_before_it_is_built(name: str):
+    """What a lock holds of it: enough to make the same setup again, and the versions of its packages."""
+    setup = Setup("bfloat16", 16, 2)
+    trunk = small_convnet(output="linear")
+    found = choice_table(engine.kind_of(name), setup, trunk)
+    assert found["engine"] == name
+    assert Setup(**{field: found[field] for field in ("precision", "batch", "threads", "device")}) == setup
+    assert found["computes"] == "bfloat16"
+    assert set(found["versions"]) == set(engine.kind_of(name).packages)
+    assert ("xla" in found) == (name == "tensorflow")
+    assert not {"backend", "processor", "gpu", "flags"} & set(found)
+    built = made(trunk, name, setup).settings
+    assert {key: built[key] for key in found} == found
 
 
 @pytest.mark.parametrize("name", engine.ENGINES)
@@ -182,6 +229,15 @@ def test_a_batch_that_is_known_is_not_computed_again(name: str, monkeypatch: pyt
     assert ready.run(images(16)) is not known, "it was not the next one"
 
 
+def test_a_batch_with_more_inputs_is_not_the_one_that_is_known():
+    a, b = keras.Input((3,)), keras.Input((2,))
+    ready = engine.build(keras.Model([a, b], layers.Concatenate()([a, b])), "keras", SETUP)
+    x = [images(16, (3,)), images(16, (2,))]
+    known = [np.ones((16, 5), "float32")]
+    ready.expect(x[:1], known)
+    assert ready.run(x) is not known
+
+
 @pytest.mark.parametrize("gpu", [False, True])
 def test_a_stream_gives_every_batch_in_order(gpu: bool, monkeypatch: pytest.MonkeyPatch):
     """On a GPU the next batch is started before the last one is waited for."""
@@ -198,11 +254,19 @@ def test_a_stream_gives_every_batch_in_order(gpu: bool, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(ready, "start", noting)
     batches = [images(16, seed=i) for i in range(3)]
-    results = [part[0] for part in engine.stream(ready, batches)]
-    for x, result in zip(batches, results, strict=True):
-        np.testing.assert_allclose(result, np.asarray(trunk(x)), atol=1e-5)
+    results = list(ready.stream(enumerate(batches)))
+    for i, (x, (number, result)) in enumerate(zip(batches, results, strict=True)):
+        assert number == i
+        np.testing.assert_allclose(result[0], np.asarray(trunk(x)), atol=1e-5)
     alternating = ["start", "wait"] * 3
     assert events == (["start", "start", "wait", "start", "wait", "wait"] if gpu else alternating)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_stream_of_few_batches_gives_them_all(count: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keras, "device", lambda name: nullcontext())
+    ready = engine.build(small_convnet(), "keras", Setup(batch=16, device="gpu:0"))
+    assert [number for number, _ in ready.stream((i, images(16)) for i in range(count))] == list(range(count))
 
 
 def test_unknown_engines_are_named():
@@ -217,6 +281,17 @@ def test_running_out_of_memory_is_explained(monkeypatch: pytest.MonkeyPatch):
         raise MemoryError
 
     monkeypatch.setattr(ready, "_start", failing)
-    for run in (lambda: ready.run(images(16)), lambda: list(engine.stream(ready, [images(16)]))):
+    for run in (lambda: ready.run(images(16)), lambda: list(ready.stream([(0, images(16))]))):
         with pytest.raises(DeviceError, match=r"Memory ran out with batches of 16. Free memory"):
             run()
+
+
+def test_running_out_of_memory_while_waiting_is_explained(monkeypatch: pytest.MonkeyPatch):
+    ready = engine.build(small_convnet(), "keras", SETUP)
+
+    def failing() -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(ready, "_start", lambda inputs: failing)
+    with pytest.raises(DeviceError, match=r"Memory ran out with batches of 16. Free memory"):
+        list(ready.stream([(0, images(16))]))

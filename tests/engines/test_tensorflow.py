@@ -1,6 +1,7 @@
 """TensorFlow's engine: constants, one trace, what it cannot run, and what it leaves behind."""
 
 import gc
+import warnings
 import weakref
 from contextlib import nullcontext
 from typing import Any
@@ -16,6 +17,7 @@ from zoo.engines.interface import Setup
 from zoo.errors import DeviceError
 
 from ..networks import gap, images, live, small_convnet
+from .saying import said_by_tensorflow
 
 layers = keras.layers
 SETUP = Setup(batch=16, threads=2)
@@ -123,6 +125,25 @@ def test_bfloat16_leaves_no_switch_behind():
     np.testing.assert_allclose(there, exact, rtol=1e-5)
 
 
+def test_making_constants_warns_of_nothing():
+    trunk = small_convnet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with_constants(trunk, 16)
+
+
+def test_bfloat16_says_nothing_of_the_tables_of_other_networks():
+    """TensorFlow keeps a list of all tables of a program; exporting a graph told of each that it could not."""
+    of(layers.TextVectorization(vocabulary=["a"]), (), "string")(tf.constant(["a"]))
+    tf.compat.v1.get_default_graph().add_to_collection("table_initializer", None)
+    try:
+        with said_by_tensorflow() as lines:
+            engine.build(small_convnet(), "tensorflow", Setup("bfloat16", 16, 2))
+    finally:
+        tf.compat.v1.get_default_graph().clear_collection("table_initializer")
+    assert lines == []
+
+
 def test_closing_gives_the_memory_back():
     ready = engine.build(small_convnet(), "tensorflow", SETUP)
     ready.run(images(16))
@@ -149,7 +170,7 @@ def test_closing_keras_engine_leaves_the_network_as_it_was():
 def test_on_a_gpu_it_is_compiled_by_xla(precision: str, monkeypatch: pytest.MonkeyPatch):
     """A stand-in: the processor, under the GPU's name."""
     monkeypatch.setattr(keras, "device", lambda name: nullcontext())
-    monkeypatch.setattr("zoo.engines.bfloat16._capability", lambda setup: (9, 0))
+    monkeypatch.setattr("zoo.engines.bfloat16.capability", lambda device: (9, 0))
     keras.utils.set_random_seed(0)
     trunk = keras.Sequential([keras.Input((6,)), layers.Dense(8, activation="tanh"), layers.Dense(5)])
     ready = engine.build(trunk, "tensorflow", Setup(precision, 16, 2, "gpu:0"))
@@ -158,6 +179,15 @@ def test_on_a_gpu_it_is_compiled_by_xla(precision: str, monkeypatch: pytest.Monk
     x = images(16, (6,)) / 255
     found = gap(np.asarray(trunk(x)), ready.run(x)[0])
     assert found < 1e-5 if precision == "float32" else 1e-4 < found < 0.1
+    if precision == "bfloat16":  # the topmost layer too: its results have 8 bits
+        np.testing.assert_array_equal(ready.run(x)[0], ready.run(x)[0].astype("bfloat16").astype("float32"))
+
+
+def test_on_a_gpu_what_has_no_weights_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keras, "device", lambda name: nullcontext())
+    monkeypatch.setattr("zoo.engines.bfloat16.capability", lambda device: (9, 0))
+    with pytest.raises(DeviceError, match="nothing in it can be computed in bfloat16"):
+        engine.build(of(layers.Flatten(), (4, 2)), "tensorflow", Setup("bfloat16", 16, 2, "gpu:0"))
 
 
 def test_what_xla_cannot_compile_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -2,8 +2,11 @@
 
 import keras
 
+from ..errors import SurgeryError
+from ..precision import computing_in, in_precision
 from ..processor import BFLOAT16, processor_features
-from .interface import Setup
+from .gpu import capability
+from .interface import CannotRun, Setup
 
 
 def no_bfloat16(setup: Setup) -> str | None:
@@ -15,10 +18,10 @@ def no_bfloat16(setup: Setup) -> str | None:
     if setup.precision != "bfloat16":
         return None
     if setup.on_gpu:
-        capability = _capability(setup)
-        if capability is None or capability >= (8, 0):
+        found = capability(setup.device)
+        if found is None or found >= (8, 0):
             return None
-        return f"the GPU has no bfloat16: its compute capability is {'.'.join(map(str, capability))}, not 8.0 or more"
+        return f"the GPU has no bfloat16: its compute capability is {'.'.join(map(str, found))}, not 8.0 or more"
     features = processor_features()
     if set(BFLOAT16) & set(features):
         return None
@@ -26,13 +29,17 @@ def no_bfloat16(setup: Setup) -> str | None:
     return f"the processor has no bfloat16: it has {found}, and neither {' nor '.join(BFLOAT16)}"
 
 
-def _capability(setup: Setup) -> tuple[int, ...] | None:
-    if keras.backend.backend() != "tensorflow":
-        return None
-    import tensorflow as tf
+def under_policy(trunk: keras.Model) -> keras.Model:
+    """A copy of a trunk under Keras's policy ``mixed_bfloat16``, its topmost weights too: it ends inside a network.
 
-    number = int(setup.device.partition(":")[2] or 0)
-    gpus = tf.config.list_physical_devices("GPU")
-    if number >= len(gpus):
-        return None
-    return tf.config.experimental.get_device_details(gpus[number]).get("compute_capability")
+    Raises:
+        CannotRun: if it cannot be copied, or nothing in it that has weights would be computed in bfloat16.
+    """
+    try:
+        narrow = in_precision(trunk, "mixed_bfloat16", inner=True)
+    except SurgeryError as reason:
+        raise CannotRun(str(reason).rstrip(".")) from reason
+    if "mixed_bfloat16" not in computing_in(narrow):
+        what = "nothing in it can be computed in bfloat16"
+        raise CannotRun(what)
+    return narrow

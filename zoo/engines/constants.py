@@ -77,7 +77,7 @@ def with_constants(network: keras.Model, batch: int) -> Any:
         CannotRun: if it is too large, cannot be traced, changes its own variables, draws at random, or holds anything
             beside Keras variables, such as a lookup table.
     """
-    values = [(variable, keras.ops.convert_to_numpy(variable)) for variable in network.variables]
+    values = [(variable, variable.numpy()) for variable in network.variables]
     size = sum(value.nbytes for _, value in values)
     if size > MOST_BYTES:
         what = f"its weights take {size / 2**30:.1f} GiB, and a graph of constants holds less than 2"

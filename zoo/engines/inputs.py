@@ -5,12 +5,28 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..graph import inputs_of
+
 
 def as_input(batch: Any) -> Any:
     """A batch as Keras takes it: texts become the backend's string tensor, arrays stay."""
     if isinstance(batch, np.ndarray) and batch.dtype == object:
         return keras.ops.convert_to_tensor(batch.tolist(), dtype="string")
     return batch
+
+
+def network_inputs(network: keras.Model, batch: Any) -> Any:
+    """A batch in the structure of a network's own inputs: Keras warns of any other.
+
+    Args:
+        network: Any Keras model; what is no functional one takes the batch as it is.
+        batch: An array, or a structure of as many as there are inputs, in their order.
+    """
+    given = keras.tree.map_structure(as_input, batch)
+    arrays = keras.tree.flatten(given)
+    if not hasattr(network, "_inputs_struct") or len(arrays) != len(network.inputs):
+        return given
+    return keras.tree.pack_sequence_as(inputs_of(network), arrays)
 
 
 def as_arrays(trunk: keras.Model, batch: Any, size: int) -> list[np.ndarray]:

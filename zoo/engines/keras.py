@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..precision import in_precision
-from .bfloat16 import no_bfloat16
-from .inputs import as_input
+from .bfloat16 import no_bfloat16, under_policy
+from .inputs import network_inputs
 from .interface import Engine, Setup, as_rows
+from .retracing import traces_meant
 
 
 class KerasEngine(Engine):
@@ -20,7 +20,7 @@ class KerasEngine(Engine):
 
     def __init__(self, trunk: keras.Model, setup: Setup) -> None:
         super().__init__(trunk, setup)
-        self._network = trunk if setup.precision == "float32" else in_precision(trunk, "mixed_bfloat16")
+        self._network = trunk if setup.precision == "float32" else under_policy(trunk)
         self._own = self._network.predict_function is None
 
     @classmethod
@@ -28,8 +28,8 @@ class KerasEngine(Engine):
         return no_bfloat16(setup)
 
     def _start(self, inputs: Any) -> Callable[[], list[np.ndarray]]:
-        with keras.device(self.setup.device):
-            result = self._network.predict_on_batch(keras.tree.map_structure(as_input, inputs))
+        with keras.device(self.setup.device), traces_meant():
+            result = self._network.predict_on_batch(network_inputs(self._network, inputs))
         rows = [as_rows(part) for part in keras.tree.flatten(result)]
         return lambda: rows
 

@@ -9,7 +9,6 @@ from typing import Any
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.eager import wrap_function
 from tensorflow.python.grappler import tf_optimizer
-from tensorflow.python.training.saver import export_meta_graph
 
 _REWRITER = "auto_mixed_precision_onednn_bfloat16"
 
@@ -24,7 +23,8 @@ def in_bfloat16(function: Any) -> tuple[Any, int]:
         The rewritten function, and how many casts were put in; none means that nothing was rewritten.
     """
     graph = function.graph
-    meta = export_meta_graph(graph_def=graph.as_graph_def(), graph=graph)
+    meta = meta_graph_pb2.MetaGraphDef()
+    meta.graph_def.CopyFrom(graph.as_graph_def())
     ends = meta_graph_pb2.CollectionDef()
     ends.node_list.value.extend(tensor.name for tensor in (*function.inputs, *function.outputs))
     meta.collection_def["train_op"].CopyFrom(ends)  # the rewriter reads here what it must keep

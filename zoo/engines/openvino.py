@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from ..framework_error import said_by
+from ..precision import computing_in
 from .bfloat16 import no_bfloat16
 from .constants import folded, has_functions, with_constants
 from .inputs import as_arrays, not_dense, open_shape
@@ -44,6 +45,8 @@ class OpenVINOEngine(Engine):
             return 'it is not installed: pip install "transfer-zoo[openvino]"'
         if setup.on_gpu:
             return f"it runs on the processor, and the device is {setup.device}"
+        if "mixed_bfloat16" in computing_in(trunk):
+            return "its layers compute under the policy mixed_bfloat16, which OpenVINO does not take from TensorFlow"
         return not_dense(trunk) or open_shape(trunk) or no_bfloat16(setup)
 
     @property

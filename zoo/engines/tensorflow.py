@@ -8,8 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..framework_error import said_by
-from ..precision import in_precision
-from .bfloat16 import no_bfloat16
+from .bfloat16 import no_bfloat16, under_policy
 from .constants import called, folded, has_functions, specs, with_constants
 from .inputs import as_arrays, not_dense
 from .interface import CannotRun, Engine, Setup, as_rows
@@ -40,7 +39,11 @@ class TensorFlowEngine(Engine):
 
     @property
     def details(self) -> dict[str, Any]:
-        return {"folded": self._folded, "xla": self.setup.on_gpu}
+        return {"folded": self._folded}
+
+    @classmethod
+    def fixed(cls, setup: Setup) -> dict[str, Any]:
+        return {"xla": setup.on_gpu}
 
     def _start(self, inputs: Any) -> Callable[[], list[np.ndarray]]:
         arrays = as_arrays(self.trunk, inputs, self.setup.batch)
@@ -66,7 +69,7 @@ def _constant(network: keras.Model, setup: Setup) -> Any:
 def _compiled(network: keras.Model, setup: Setup) -> Any:
     """Compiled by XLA; the network's variables stay where they are."""
     if setup.precision == "bfloat16":
-        network = in_precision(network, "mixed_bfloat16")
+        network = under_policy(network)
     wanted = specs(network, setup.batch)
     try:
         function = tf.function(called(network), autograph=False, jit_compile=True).get_concrete_function(*wanted)
