@@ -12,10 +12,20 @@ import pytest
 from zoo import engine, engine_choice, engine_memory
 from zoo.engine_choice import WORTH_TIMING, choose, decide
 from zoo.engine_difference import Difference, Verdict
-from zoo.engine_memory import Remembered, engines_folder, recall, remember
+from zoo.engine_memory import (
+    Judged,
+    Remembered,
+    engines_folder,
+    key_of,
+    recall,
+    recall_verdict,
+    remember,
+    remember_verdict,
+)
 from zoo.engines import openvino
 from zoo.engines.interface import CannotRun, Setup
 from zoo.errors import DeviceError
+from zoo.extraction import NeighboursMatter
 
 from .networks import gap, images, small_convnet
 
@@ -246,3 +256,139 @@ def test_where_nothing_can_be_written_the_choice_holds_for_this_run(
     assert any(line.startswith("not remembered: The choice of an engine cannot be kept in") for line in choice.lines)
     with pytest.raises(DeviceError, match="Make the folder writable, or set ZOO_HOME"):
         engine_memory.remember("key", Remembered("keras", ""))
+
+
+def pooled(channels: int = 12) -> keras.Model:
+    """A mean over positions that on TensorFlow's processor kernels rounds by the place in the batch."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu")(inputs)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x), name="pooled")
+
+
+def centred() -> keras.Model:
+    inputs = keras.Input((8, 8, 1))
+    x = keras.layers.Flatten()(inputs)
+    return keras.Model(inputs, x - keras.ops.mean(x, axis=0, keepdims=True), name="centred")
+
+
+@pytest.mark.parametrize("wanted", ["auto", "tensorflow", "keras"])
+def test_where_the_place_in_a_batch_matters_examples_are_run_one_by_one(wanted: str, home: Path):
+    trunk, x = pooled(), images(16, (16, 16, 3))
+    choice = choose(trunk, decide(trunk, wanted, 16, SETUP, "a"), x, 16, SETUP)
+    name = "keras" if wanted == "keras" else "tensorflow"
+    line = f"its place in a batch changes the last bits of what {name} gives for an example: one at a time"
+    assert (choice.engine.name, choice.engine.setup.batch, choice.notes) == (name, 1, (line,))
+    assert choice.lines[0].startswith(f"engine {name}, float32, batches of 1: ")
+    assert gap(np.asarray(trunk(x)), np.concatenate([choice.engine.run(row[None])[0] for row in x])) < 1e-5
+    again = decide(trunk, wanted, 1, SETUP, "a")
+    assert (again.setup.batch, again.compared) == (1, True)
+    assert choose(trunk, again, None, 1, SETUP).lines == choice.lines
+    assert decide(trunk, wanted, 1, SETUP, "another network").setup.batch == 16
+
+
+def test_engines_that_run_one_by_one_are_timed_as_such(home: Path, monkeypatch: pytest.MonkeyPatch):
+    trunk, x = pooled(), images(16, (16, 16, 3))
+    timed = speeds(monkeypatch, keras=0.2, tensorflow=0.05, openvino=1.0)
+    choice = choose(trunk, decide(trunk, "auto", MANY, SETUP, "a"), x, 16, SETUP)
+    assert (choice.engine.name, choice.engine.setup.batch) == ("tensorflow", 1)
+    assert (choice.speeds["tensorflow"], choice.speeds["keras"]) == (20.0, 5.0)
+    if "openvino" in timed:
+        assert choice.speeds["openvino"] == 16.0
+    again = decide(trunk, "auto", MANY, SETUP, "a")
+    assert (again.engine, again.setup.batch, again.compared) == ("tensorflow", 1, True)
+
+
+@pytest.mark.parametrize("count", [16, MANY])
+@pytest.mark.parametrize("wanted", ["auto", "keras"])
+@pytest.mark.parametrize("differ", [1, 16])
+def test_a_trunk_whose_examples_see_one_another_is_refused(
+    wanted: str, count: int, differ: int, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(engine_choice, "judge", lambda *a, **k: pytest.fail("Keras gives other things for fewer"))
+    trunk, x = centred(), np.resize(images(differ), (16, 8, 8, 1))
+    with pytest.raises(NeighboursMatter, match="changes with the other examples of its batch"):
+        choose(trunk, decide(trunk, wanted, count, SETUP, "a"), x, differ, SETUP)
+    assert not home.exists()
+
+
+class Noisy(keras.layers.Layer):
+    """Noise in inference too."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(0)
+
+    def call(self, x: Any) -> Any:
+        return x + keras.random.uniform(keras.ops.shape(x), maxval=1e-5, seed=self.seed_generator)
+
+
+def test_a_trunk_that_draws_at_random_is_refused(home: Path):
+    """By so little that it could be taken for rounding, by the place in the batch."""
+    inputs = keras.Input((8, 8, 1))
+    with pytest.raises(NeighboursMatter):
+        taken(keras.Model(inputs, Noisy()(inputs)), count=16)
+
+
+def test_what_was_found_is_not_found_again(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Neither a first batch, nor Keras, nor float64: whatever the run's size, in bfloat16 too."""
+    narrow = Setup("bfloat16", 16, 2)
+    first = {setup: taken(trunk, count=16, setup=setup) for setup in (SETUP, narrow)}
+    for what in ("judge", "unsteady"):
+        monkeypatch.setattr(engine_choice, what, lambda *a, **k: pytest.fail("it was found before"))
+    for setup, choice in first.items():
+        for count in (1, 16, MANY - 1):
+            found = decide(trunk, "auto", count, setup, "a")
+            again = choose(trunk, found, None, count, setup)
+            assert (again.lines, again.difference) == (choice.lines, choice.difference)
+    assert first[narrow].difference is not None
+
+
+def test_another_boundary_s_verdict_can_be_noted(trunk: keras.Model, home: Path):
+    remember_verdict("a", SETUP, "tensorflow", Judged(True, "as computed with another", Difference(0.0, 0.0), 1))
+    found = decide(trunk, "auto", 16, SETUP, "a")
+    assert (found.compared, found.setup.batch) == (True, 1)
+    line = "engine tensorflow, float32, batches of 1: the default for fewer than 512 examples; as computed with another"
+    assert choose(trunk, found, None, 16, SETUP).lines[0] == line
+
+
+def test_of_two_verdicts_the_first_holds(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
+    first = Judged(True, "first", Difference(1e-7, 1e-8), 1)
+    found = decide(trunk, "auto", 16, SETUP, "a")
+    assert remember_verdict("a", SETUP, "tensorflow", first) == first
+    assert remember_verdict("a", SETUP, "tensorflow", Judged(True, "second", None, 16)) == first
+    choice = choose(trunk, found, images(16), 16, SETUP)  # it was decided before the other process was done
+    assert (choice.engine.setup.batch, choice.difference) == (1, first.difference)
+    monkeypatch.setattr(engine_choice, "recall_verdict", lambda *a: None)  # done while this one compared
+    late = choose(trunk, found, images(16), 16, SETUP)
+    assert (late.engine.setup.batch, late.difference) == (1, first.difference)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 2, "taken": true, "why": "", "difference": null, "batch": 8}',
+        '{"schema": 2, "taken": true, "why": "", "difference": null, "batch": true}',
+        '{"schema": 2, "taken": 1, "why": "", "difference": null, "batch": 16}',
+        '{"schema": 2, "taken": true, "why": "", "difference": {"largest": NaN, "typical": 1}, "batch": 16}',
+        '{"schema": 2, "taken": true, "why": "", "difference": [1, 2], "batch": 16}',
+        '{"schema": 1, "engine": "keras", "why": "", "speeds": {}}',
+    ],
+)
+def test_a_verdict_that_cannot_be_read_is_found_anew(text: str, home: Path):
+    remember_verdict("a", SETUP, "keras", Judged(True, "old", None, 16))
+    file = next(engines_folder().iterdir())
+    file.write_text(text, encoding="utf-8")
+    assert recall_verdict("a", SETUP, "keras") is None
+    new = Judged(False, "new", Difference(float("inf"), 1.0), 16)
+    assert remember_verdict("a", SETUP, "keras", new) == new == recall_verdict("a", SETUP, "keras")
+    assert recall_verdict("a", Setup(batch=8, threads=2), "keras") is None
+    assert recall_verdict("a", SETUP, "tensorflow") is None
+
+
+def test_a_choice_and_a_verdict_do_not_take_one_another_s_place(home: Path):
+    remember(key_of("a", SETUP, ["keras"]), Remembered("keras", ""))
+    assert recall_verdict("a", SETUP, "keras") is None

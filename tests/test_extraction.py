@@ -72,15 +72,18 @@ def _small_shards(monkeypatch):
 
 
 @given(st.lists(st.integers(0, 100), unique=True, max_size=30), st.integers(1, 9))
-def test_every_missing_example_is_in_one_batch_and_all_but_the_last_are_full(missing, size):
+def test_every_missing_example_is_in_one_call_and_all_but_the_last_are_full(missing, size):
     batches = plan_batches(missing, size)
     assert [i for b in batches for i in b.indices.tolist()] == missing
-    assert [len(b.indices) for b in batches[:-1]] == [size] * (len(batches) - 1)
-    for b in batches:
-        full = b.full({"x": b.indices, "y": b.indices[:, None] * 2.0})
-        np.testing.assert_array_equal(full["x"], np.resize(b.indices, size))
+    calls = [call for b in batches for call in b.calls({"x": b.indices, "y": b.indices[:, None] * 2.0})]
+    assert [i for indices, _ in calls for i in indices.tolist()] == missing
+    assert [len(indices) for indices, _ in calls[:-1]] == [size] * (len(calls) - 1)
+    for indices, full in calls:
+        np.testing.assert_array_equal(full["x"], np.resize(indices, size))
         np.testing.assert_array_equal(full["y"][:, 0], full["x"] * 2)
-        np.testing.assert_array_equal(b.full(b.indices), full["x"])
+    again = [call for b in batches for call in b.calls(b.indices)]
+    assert all(np.array_equal(x, full["x"]) for (_, x), (_, full) in zip(again, calls, strict=True))
+    assert len(batches) == -(-len(missing) // (size if size > 1 else 64)), "single examples are read many at a time"
 
 
 @given(st.data())

@@ -117,7 +117,7 @@ def _judged(key: str, setup: Setup) -> Judged | None:
     try:
         gap, batch = table["difference"], table["batch"]
         known = gap if gap is None else Difference(float(gap["largest"]), float(gap["typical"]))
-        sound = isinstance(table["taken"], bool) and batch in (1, setup.batch) and isinstance(batch, int)
+        sound = isinstance(table["taken"], bool) and type(batch) is int and batch in (1, setup.batch)
         sound = sound and not (known and (math.isnan(known.largest) or math.isnan(known.typical)))
         return Judged(table["taken"], str(table["why"]), known, batch) if sound else None
     except (ValueError, KeyError, TypeError):

@@ -126,13 +126,14 @@ class _Extraction:
         done = 0
         try:
             with closing(read_ahead(read, [one.indices for one in batches])) as ready:
-                for one, inputs in zip(batches, ready, strict=True):
-                    self._take(one.indices, self.run(one.full(inputs)), waiting)
-                    if waiting.full or time.monotonic() - self.since >= SHARD_SECONDS:
-                        self._flush(waiting, left)
-                    done += len(one.indices)
-                    if step is not None:
-                        step(done, len(missing))
+                for read_now, inputs in zip(batches, ready, strict=True):
+                    for indices, own in read_now.calls(inputs):
+                        self._take(indices, self.run(own), waiting)
+                        if waiting.full or time.monotonic() - self.since >= SHARD_SECONDS:
+                            self._flush(waiting, left)
+                        done += len(indices)
+                        if step is not None:
+                            step(done, len(missing))
         finally:
             self._flush(waiting, left)
 

@@ -5,7 +5,7 @@ channels that fill the registers and another for those at their edge: which are 
 batch. Other networks let examples see one another, as by the statistics of their batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,25 +126,26 @@ def _places(size: int, rng: np.random.Generator) -> _Places:
 
 
 def _moved(trunk: keras.Model, first: Any, places: _Places, rng: np.random.Generator) -> Any:
-    def one_of(array: np.ndarray, floating: bool) -> np.ndarray:
-        made = strangers(array, len(array), rng, floating=floating)
-        made[places.one] = made[places.other] = made[: len(places.one)].copy()
+    def change(array: np.ndarray, floating: bool) -> np.ndarray:
+        strange = strangers(array, max(len(places.one), 2), rng, floating=floating)
+        made = np.resize(strange, array.shape)
+        made[places.one] = made[places.other] = strange[: len(places.one)]
         made[places.taken] = array[places.left]
         return made
 
-    return _each(trunk, first, one_of)
+    return _each(trunk, first, change)
 
 
 def _surrounded(trunk: keras.Model, first: Any, places: _Places, rng: np.random.Generator) -> Any:
-    def one_of(array: np.ndarray, floating: bool) -> np.ndarray:
-        made = strangers(array, len(array), rng, floating=floating)
+    def change(array: np.ndarray, floating: bool) -> np.ndarray:
+        made = np.resize(strangers(array, max(len(places.one), 2), rng, floating=floating), array.shape)
         made[places.left] = array[places.left]
         return made
 
-    return _each(trunk, first, one_of)
+    return _each(trunk, first, change)
 
 
-def _each(trunk: keras.Model, first: Any, change: Any) -> Any:
+def _each(trunk: keras.Model, first: Any, change: Callable[[np.ndarray, bool], np.ndarray]) -> Any:
     arrays = [np.asarray(array) for array in keras.tree.flatten(first)]
     floating = ["float" in str(tensor.dtype) for tensor in trunk.inputs]
     return keras.tree.pack_sequence_as(first, [change(a, f) for a, f in zip(arrays, floating, strict=True)])
