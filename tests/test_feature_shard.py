@@ -14,7 +14,7 @@ import pytest
 
 from zoo.errors import CacheError
 from zoo.feature_folder import as_bytes
-from zoo.feature_shard import DATA, MANIFEST, read_shard, write_shard
+from zoo.feature_shard import DATA, MANIFEST, SCHEMA, merge_shards, read_shard, write_shard
 
 
 def digests(count: int) -> np.ndarray:
@@ -107,10 +107,55 @@ def test_flipped_bits_of_features_are_found(tmp_path):
     assert not shard.holds()
 
 
+def test_what_a_shard_holds_is_compared_without_its_values(tmp_path):
+    """Every flipped bit of the examples' digests is found by reading them alone; one elsewhere is not looked for."""
+    shard = write_shard(tmp_path, digests(5), columns())
+    file = shard.folder / DATA
+    whole = file.read_bytes()
+    for bit in range(8 * shard.digests, 8 * (shard.digests + 5 * 32)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        with pytest.raises(ValueError, match="is not what was written"):
+            shard.examples()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert shard.examples().tobytes() == digests(5).tobytes()
+    assert not shard.holds()
+    for other in (whole[:-1], whole + b"\0"):
+        file.write_bytes(other)
+        with pytest.raises(ValueError, match="is not what was written"):
+            shard.examples()
+
+
+def test_a_shard_keeps_no_more_than_one_file_open(tmp_path):
+    shard = write_shard(tmp_path, digests(5), columns())
+    before = len(os.listdir("/proc/self/fd"))
+    mapped = shard.open()
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+    assert len(mapped) == 2
+
+
+def test_merged_shards_hold_what_each_held_and_their_difference(tmp_path):
+    x, counts = np.linspace(1, 2, 35, dtype="float32").reshape(7, 5), np.arange(7)
+    few = slice(0, 5), slice(3, 7)
+    shards = [write_shard(tmp_path, digests(7)[some], [x[some], counts[some]], float16=True) for some in few]
+    known, opened = [shard.examples() for shard in shards], [shard.open() for shard in shards]
+    merged = merge_shards(tmp_path, shards, known, opened)
+    assert read_shard(merged.folder) == merged
+    assert merged.holds()
+    assert merged.difference == max(shard.difference for shard in shards) > 0
+    assert [(c.stored, c.given) for c in merged.columns] == [("float16", "float32"), ("int64", "int64")]
+    assert merged.rows == 7, "what both held is there once"
+    order = [digests(7).tolist().index(each) for each in merged.examples()]
+    for found, column in zip(merged.open(), (x.astype("float16"), counts), strict=True):
+        np.testing.assert_array_equal(found, column[order])
+
+
 def test_a_manifest_that_is_json_but_no_manifest_is_damage(tmp_path):
     shard = write_shard(tmp_path, digests(5), columns())
     table = json.loads((shard.folder / MANIFEST).read_text())
-    for other in ([], {}, {**table, "rows": 6}, {**table, "more": 1}, {**table, "columns": 3}, {**table, "schema": 2}):
+    schema = {**table, "schema": SCHEMA + 1}
+    for other in ([], {}, {**table, "rows": 6}, {**table, "more": 1}, {**table, "columns": 3}, schema):
         (shard.folder / MANIFEST).write_text(json.dumps(other) + "\n")
         assert read_shard(shard.folder) is None
 

@@ -7,7 +7,9 @@ opened, and can end the process. Here it makes an image in memory, which is writ
 import hashlib
 import io
 import json
+import mmap
 import secrets
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import prod
@@ -19,7 +21,7 @@ import numpy as np
 from .atomic import completed_folder
 from .errors import CacheError
 
-SCHEMA = 1
+SCHEMA = 2
 DATA, MANIFEST = "features.h5", "manifest.json"
 
 
@@ -41,7 +43,8 @@ class Shard:
     """A complete folder of one file of features and its manifest.
 
     ``sha256`` and ``bytes`` are the file's; ``rows`` counts its examples, whose digests lie from the byte ``digests``
-    on; ``difference`` is the largest that storing made to a value, as a share of the mean magnitude in its tensor.
+    on, and have the SHA-256 ``digests_sha256``: what a shard holds can be trusted before all of it is read.
+    ``difference`` is the largest that storing made to a value, as a share of the mean magnitude in its tensor.
     """
 
     folder: Path
@@ -49,6 +52,7 @@ class Shard:
     bytes: int
     rows: int
     digests: int
+    digests_sha256: str
     columns: tuple[Column, ...]
     difference: float
 
@@ -61,8 +65,20 @@ class Shard:
             return False
 
     def examples(self) -> np.ndarray:
-        """What each row is known by: ``(rows,)`` of 32 bytes."""
-        return np.array(self._mapped("S32", self.digests, ()))
+        """What each row is known by: ``(rows,)`` of 32 bytes; nothing else is read.
+
+        Raises:
+            OSError: if the file is not there.
+            ValueError: if they are not what was written, or the file has another length.
+        """
+        with (self.folder / DATA).open("rb") as stream:
+            length = stream.seek(0, io.SEEK_END)
+            stream.seek(self.digests)
+            found = stream.read(32 * self.rows)
+        if length != self.bytes or hashlib.sha256(found).hexdigest() != self.digests_sha256:
+            what = f"{self.folder} is not what was written"
+            raise ValueError(what)
+        return np.frombuffer(found, "S32")
 
     def open(self) -> list[np.ndarray]:
         """The values of each column, mapped and not read: ``(rows, ...)``, of the type that is stored.
@@ -70,20 +86,24 @@ class Shard:
         What is mapped can be read on after the file has been removed.
 
         Raises:
-            OSError: if the file is not there.
+            OSError: if the file is not there, or too many are open.
+            ValueError: if it is shorter than it was.
         """
+        with (self.folder / DATA).open("rb") as stream:
+            whole = np.ndarray(self.bytes, "u1", _mapped(stream.fileno(), self.bytes))
         found = []
         for column in self.columns:
-            kind = dtype_of(column.stored)
-            plain = kind if _in_hdf5(kind) else np.dtype(f"u{kind.itemsize}")
-            found.append(self._mapped(plain, column.offset, column.shape).view(kind))
+            kind, shape = dtype_of(column.stored), (self.rows, *column.shape)
+            size = prod(shape) * kind.itemsize
+            values = whole[column.offset : column.offset + size].view(kind) if size else np.zeros(0, kind)
+            found.append(values.reshape(shape))
         return found
 
-    def _mapped(self, kind: Any, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-        whole = (self.rows, *shape)
-        if not prod(whole):
-            return np.zeros(whole, kind)
-        return np.memmap(self.folder / DATA, kind, "r", offset, whole).view(np.ndarray)
+
+def _mapped(file: int, size: int) -> mmap.mmap:
+    if sys.version_info >= (3, 13):  # else each keeps a file open, and there may be more shards than that
+        return mmap.mmap(file, size, access=mmap.ACCESS_READ, trackfd=False)
+    return mmap.mmap(file, size, access=mmap.ACCESS_READ)
 
 
 def write_shard(parent: Path, examples: np.ndarray, columns: Sequence[np.ndarray], *, float16: bool = False) -> Shard:
@@ -104,15 +124,45 @@ def write_shard(parent: Path, examples: np.ndarray, columns: Sequence[np.ndarray
     narrow = [_narrowed(column) if float16 else column for column in columns]
     pairs = list(zip(columns, narrow, strict=True))
     difference = max((_difference(column, kept) for column, kept in pairs if kept is not column), default=0.0)
-    image, offsets = _image(examples, narrow)
+    return _write(parent, examples, narrow, [column.dtype.name for column in columns], difference)
+
+
+def merge_shards(
+    parent: Path, shards: Sequence[Shard], known: Sequence[np.ndarray], opened: Sequence[Sequence[np.ndarray]]
+) -> Shard:
+    """Writes what several shards of one trunk hold as one; an example that several hold is there once.
+
+    Args:
+        parent: The folder for the new shard's own.
+        shards: The shards, of tensors of the same shapes and types; their files are not read.
+        known: What :meth:`Shard.examples` gave for each.
+        opened: What :meth:`Shard.open` gave for each.
+
+    Returns:
+        The new shard.
+
+    Raises:
+        CacheError: if it cannot be written.
+    """
+    examples, kept = np.unique(np.concatenate(known), return_index=True)
+    columns = [np.concatenate(parts)[kept] for parts in zip(*opened, strict=True)]
+    given = [column.given for column in shards[0].columns]
+    return _write(parent, examples, columns, given, max(shard.difference for shard in shards))
+
+
+def _write(
+    parent: Path, examples: np.ndarray, columns: Sequence[np.ndarray], given: Sequence[str], difference: float
+) -> Shard:
+    image, offsets = _image(examples, columns)
     found = [
-        Column(offset, tuple(column.shape[1:]), kept.dtype.name, column.dtype.name)
-        for offset, (column, kept) in zip(offsets[1:], pairs, strict=True)
+        Column(offset, tuple(column.shape[1:]), column.dtype.name, name)
+        for offset, column, name in zip(offsets[1:], columns, given, strict=True)
     ]
     folder = parent / secrets.token_hex(8)
     data = image.getbuffer()
+    digests = hashlib.sha256(np.ascontiguousarray(examples).tobytes()).hexdigest()
     digest = hashlib.sha256(data).hexdigest()
-    shard = Shard(folder, digest, len(data), len(examples), offsets[0], tuple(found), difference)
+    shard = Shard(folder, digest, len(data), len(examples), offsets[0], digests, tuple(found), difference)
     try:
         with completed_folder(folder) as part:
             (part / DATA).write_bytes(data)
