@@ -1,14 +1,18 @@
 """All features: what there is, what goes first, and what stays."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from zoo.atomic import completed_folder, hidden
 from zoo.errors import CacheError
 from zoo.feature_cache import FeatureCache
-from zoo.feature_folder import shards_in
+from zoo.feature_folder import FeatureFolder, remove_folder, shards_in
 from zoo.feature_shard import DATA
 
 NAMES = ["a" * 64, "ab" * 32, "c0" * 32]
@@ -22,7 +26,8 @@ def cache(tmp_path) -> FeatureCache:
         folder = cache.folder(name, {"what": f"trunk {i}"})
         folder.add([f"{i:064x}", f"{i + 8:064x}"], [np.full((2, 500 * (i + 1)), i, "float32")])
         folder.touch()
-        os.utime(folder.path / "used", (1000 + i, 1000 + i))
+        for path in (folder.path / "used", *shards_in(folder.path)):
+            os.utime(path, (1000 + i, 1000 + i))
     return cache
 
 
@@ -123,6 +128,153 @@ def test_what_is_in_use_stays(cache):
     assert cache.evictions(cache.limit, keep) is None
 
 
+def taken(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+@pytest.fixture
+def one(tmp_path) -> tuple[FeatureCache, FeatureFolder, list[Path]]:
+    """One trunk with four shards of two examples, used in an order of their own, the third longest ago."""
+    cache = FeatureCache(tmp_path / "features", limit=10**6)
+    folder = cache.folder(NAMES[0], {"what": "one"})
+    shards = []
+    for i, when in enumerate((1003, 1001, 1000, 1002)):
+        shard = folder.add([f"{2 * i:064x}", f"{2 * i + 1:064x}"], [np.full((2, 500), i, "float32")]).folder
+        os.utime(shard, (when, when))
+        shards.append(shard)
+    return cache, folder, shards
+
+
+def test_single_shards_go_of_the_trunk_in_use_too_but_those_that_are_wanted(one):
+    cache, folder, shards = one
+    size = taken(shards[0])
+    room = cache.limit - cache.entries()[0].bytes
+    using = folder.shards_of([f"{4:064x}"])
+    assert using == {shards[2]}
+    assert cache.evictions(room, using=using) == []
+    (going,) = cache.evictions(room + size + 1, using=using)
+    assert (going.name, going.about, going.folders) == (
+        NAMES[0][:32],
+        {"what": "one"},
+        (shards[1].name, shards[3].name),
+    )
+    assert abs(going.bytes - 2 * size) < 10, "but for the digits in the manifests"
+    (going,) = cache.evictions(room + size, using=using)
+    assert cache.evict([going]) == [going]
+    assert sorted(shards_in(folder.path)) == sorted((shards[0], shards[2], shards[3]))
+    assert cache.evictions(cache.limit, using=using) is None
+    assert cache.evictions(room + 2 * size, [folder.path]) is None, "nothing of what is kept"
+    most = cache.room(using=using)
+    assert cache.evictions(most + 1, using=using) is None
+    (going,) = cache.evictions(most, using=using)
+    cache.evict([going])
+    assert shards_in(folder.path) == [shards[2]]
+    assert cache.limit - cache.entries()[0].bytes == most
+    assert folder.refresh().missing([f"{i:064x}" for i in range(8)]).tolist() == [0, 1, 2, 3, 6, 7]
+
+
+def test_a_trunks_folder_goes_with_the_last_of_its_shards(one):
+    cache, folder, shards = one
+    assert cache.room() == cache.limit
+    assert cache.room(keep=[folder.path]) == cache.limit - cache.entries()[0].bytes
+    (going,) = cache.evictions(cache.limit)
+    assert going.folders == tuple(shards[i].name for i in (2, 1, 3, 0))
+    assert going.bytes == cache.entries()[0].bytes
+    cache.evict([going])
+    assert [*cache.root.iterdir()] == []
+
+
+def test_a_shard_that_came_since_keeps_its_trunks_folder(one):
+    cache, folder, _ = one
+    going = cache.evictions(cache.limit)
+    new = folder.add([f"{9:064x}"], [np.zeros((1, 500), "float32")]).folder
+    cache.evict(going)
+    assert shards_in(folder.path) == [new]
+
+
+def test_what_a_run_reads_is_not_what_goes_first(one):
+    cache, folder, shards = one
+    folder.features([f"{4:064x}"])
+    (going,) = cache.evictions(cache.limit - cache.entries()[0].bytes + 1)
+    assert going.folders == (shards[1].name,)
+
+
+def test_shards_of_several_trunks_go_in_the_order_of_their_use_and_are_said_by_trunk(one):
+    cache, _, shards = one
+    other = cache.folder(NAMES[2], {"what": "two"})
+    new = other.add([f"{1:064x}"], [np.zeros((1, 500), "float32")]).folder
+    os.utime(new, (1000.5, 1000.5))
+    size = taken(shards[0])
+    room = cache.limit - sum(entry.bytes for entry in cache.entries())
+    (only,) = cache.evictions(room + 1)
+    assert (only.about["what"], only.folders) == ("one", (shards[2].name,))
+    first, second = cache.evictions(room + size + 1)
+    assert (first, second.about["what"], second.folders) == (only, "two", (new.name,))
+    first, second = cache.evictions(room + 2 * size)
+    assert (first.folders, second.folders) == ((shards[2].name, shards[1].name), (new.name,))
+    assert sum(entry.examples for entry in cache.entries()) == 9
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 60), st.integers(0, 5)), min_size=1, max_size=8),
+    st.integers(-20000, 80000),
+    st.data(),
+)
+def test_what_goes_is_enough_no_more_than_it_takes_and_never_what_is_wanted(made, needed, data):
+    """Any shards of any size and age: the oldest that may go do, and room for just what ``room`` says."""
+    with tempfile.TemporaryDirectory() as name:
+        cache = FeatureCache(Path(name), limit=60000)
+        folders = [cache.folder(each) for each in NAMES]
+        ages = {}
+        for i, (trunk, width, age) in enumerate(made):
+            shard = folders[trunk].add([f"{i:064x}"], [np.zeros((1, 100 * width), "float32")]).folder
+            os.utime(shard, (1000 + age, 1000 + age))
+            ages[shard] = 1000 + age
+        keep = data.draw(st.lists(st.sampled_from([folder.path for folder in folders]), max_size=2))
+        using = data.draw(st.lists(st.sampled_from(list(ages)), max_size=3))
+        before = sum(entry.bytes for entry in cache.entries())
+        most = cache.room(keep, using)
+        going = cache.evictions(needed, keep, using)
+        assert (going is None) == (needed > most)
+        if going is None:
+            return
+        gone = {cache.root / each.name / folder for each in going for folder in each.folders}
+        assert not gone & set(using)
+        assert not {shard.parent for shard in gone} & set(keep)
+        stay = set(ages) - gone - set(using) - {shard for shard in ages if shard.parent in keep}
+        assert max((ages[shard] for shard in gone), default=0) <= min((ages[shard] for shard in stay), default=10**9)
+        sizes = {path: taken(path) for path in (*ages, *(shard.parent for shard in ages))}
+        assert cache.evict(going) == going
+        after = sum(entry.bytes for entry in cache.entries())
+        assert before - after == sum(each.bytes for each in going)
+        assert after + needed <= cache.limit
+        assert {shard for shard in ages if shard.exists()} == set(ages) - gone
+        if going:
+            last = max(gone, key=lambda shard: (ages[shard], shard.parent.name, shard.name))
+            others = sum(sizes[shard] for shard in ages if shard.parent == last.parent)
+            rest = 0 if last.parent.exists() else sizes[last.parent] - others
+            assert after + sizes[last] + rest + needed > cache.limit, "without the last of them it was not enough"
+
+
+def test_an_empty_folder_is_removed_unless_another_process_fills_it(cache):
+    empty = cache.root / ("e" * 32)
+    assert cache.remove_empty(empty), "there is none"
+    with FeatureFolder(empty).alone():
+        assert not cache.remove_empty(empty)
+        assert empty.exists()
+    with completed_folder(empty / "shard"):
+        assert not cache.remove_empty(empty), "without locks one may be filling it"
+    assert shards_in(empty)
+    assert not cache.remove_empty(empty)
+    remove_folder(empty / "shard")
+    assert cache.remove_empty(empty)
+    assert not empty.exists()
+    assert not cache.remove_empty(cache.root / NAMES[0][:32])
+    assert len(cache.entries()) == 3
+    assert not [path for path in cache.root.iterdir() if path.name.startswith(".")]
+
+
 def test_a_disk_with_less_than_the_limit_bounds_it_too(cache, monkeypatch):
     from collections import namedtuple
 
@@ -152,7 +304,7 @@ def test_what_a_killed_removal_left_goes_with_the_next(cache):
     import sys
 
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
-    left = cache.root / f".{ended.stdout.strip()}.old"
+    left = cache.root / hidden(Path("old")).name.replace(f".{os.getpid()}.", f".{ended.stdout.strip()}.")
     left.mkdir()
     assert len(cache.entries()) == 3
     cache.evict([])

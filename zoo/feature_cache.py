@@ -1,10 +1,14 @@
-"""The features of frozen trunks on the disk: found by what they are, bounded in size, least recently used out first."""
+"""The features of frozen trunks on the disk: found by what they are, bounded in size, least recently used out first.
+
+What is bounded and removed are single shards; what is listed are trunks. A shard's last use is the time of its folder.
+"""
 
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,26 @@ class Entry:
     bytes: int
     used: float
     damaged: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Eviction:
+    """What goes of one trunk's features: the name of its folder, what they are of, the shards, and what they take."""
+
+    name: str
+    about: dict[str, Any]
+    folders: tuple[str, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What goes at once: a shard, or the folder of a trunk that has none (``shard`` is empty then)."""
+
+    trunk: Path
+    shard: str
+    bytes: int
+    used: float
 
 
 class FeatureCache:
@@ -106,37 +130,107 @@ class FeatureCache:
         remove_leftovers(self.root)
         return freed
 
-    def evictions(self, needed: int, keep: Sequence[Path] = ()) -> list[Entry] | None:
-        """Decides what has to go before ``needed`` more bytes are written: what was used least recently goes first.
+    def remove_empty(self, path: Path) -> bool:
+        """Removes a trunk's folder if it has no shards, and no other process is about to fill it.
+
+        Returns:
+            Whether it is gone.
+        """
+        if not path.exists():
+            return True
+        try:
+            with locked(path / LOCK, wait=False):
+                remove_leftovers(path)
+                if any(each.is_dir() for each in path.iterdir()):
+                    return False
+                remove_folder(path)
+        except OSError:  # another process has it, or nothing can be removed there
+            return False
+        return True
+
+    def evictions(
+        self, needed: int, keep: Collection[Path] = (), using: Collection[Path] = ()
+    ) -> list[Eviction] | None:
+        """Decides what has to go before ``needed`` more bytes are written: the shard used least recently goes first.
 
         Args:
             needed: The bytes that are to be written.
-            keep: The folders that do not go: the features in use.
+            keep: The folders of trunks of which nothing goes.
+            using: The folders of shards that stay, see :meth:`zoo.feature_folder.FeatureFolder.shards_of`; others of
+                the same trunks may go.
 
         Returns:
-            What has to go, first to last; ``None`` where there is no room even without all that may go. Nothing is
-            removed.
+            What has to go, one entry for each trunk, in the order of their first shards; ``None`` where there is no
+            room even without all that may go. Nothing is removed.
         """
-        entries, kept = self.entries(), {path.name for path in keep}
-        over = max(sum(entry.bytes for entry in entries) + needed - self.limit, needed - _disk(self.root).free)
-        going = []
-        for entry in reversed(entries):
+        over = needed - self._left()
+        going: dict[Path, list[_Piece]] = {}
+        for piece in self._may_go(keep, using):
             if over <= 0:
                 break
-            if entry.name not in kept:
-                going.append(entry)
-                over -= entry.bytes
-        return going if over <= 0 else None
+            going.setdefault(piece.trunk, []).append(piece)
+            over -= piece.bytes
+        return [_eviction(trunk, some) for trunk, some in going.items()] if over <= 0 else None
 
-    def evict(self, going: Iterable[Entry]) -> list[Entry]:
-        """Removes what :meth:`evictions` says; what another process is computing right now stays.
+    def room(self, keep: Collection[Path] = (), using: Collection[Path] = ()) -> int:
+        """The most bytes for which :meth:`evictions` finds room."""
+        return self._left() + sum(piece.bytes for piece in self._may_go(keep, using))
+
+    def evict(self, going: Iterable[Eviction]) -> list[Eviction]:
+        """Removes what :meth:`evictions` says; of what another process is computing right now nothing goes.
+
+        A process that reads what goes can read on. The folder of a trunk goes with the last of its shards.
 
         Returns:
             What was removed.
+
+        Raises:
+            CacheError: if the folder cannot be written to.
         """
-        removed = [entry for entry in going if _removed(self.root / entry.name)]
+        removed = [one for one in going if self._evicted(one)]
         remove_leftovers(self.root)
         return removed
+
+    def _evicted(self, one: Eviction) -> bool:
+        path = self.root / one.name
+        try:
+            with _alone(path):
+                for name in one.folders:
+                    remove_folder(path / name)
+                if not shards_in(path):
+                    remove_folder(path)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _left(self) -> int:
+        """The bytes that there are for more: under the limit, and on the disk."""
+        return min(self.limit - sum(map(_size, self._folders())), _disk(self.root).free)
+
+    def _may_go(self, keep: Collection[Path], using: Collection[Path]) -> list[_Piece]:
+        """What may go, the least recently used first."""
+        kept, used = {path.name for path in keep}, {(path.parent.name, path.name) for path in using}
+        found = []
+        for path in self._folders():
+            if path.name not in kept:
+                found += _pieces(path, {shard for trunk, shard in used if trunk == path.name})
+        return sorted(found, key=lambda piece: (piece.used, piece.trunk.name, piece.shard))
+
+
+def _pieces(path: Path, stay: Collection[str]) -> list[_Piece]:
+    """The shards of a trunk that may go; what else is in its folder goes with the last of them, if none stays."""
+    shards = [_Piece(path, each.name, _size(each), _mtime(each)) for each in shards_in(path)]
+    going = sorted((piece for piece in shards if piece.shard not in stay), key=lambda piece: piece.used)
+    if len(going) == len(shards):
+        rest = max(0, _size(path) - sum(piece.bytes for piece in shards))
+        last = going.pop() if going else _Piece(path, "", 0, _used(path))
+        going.append(replace(last, bytes=last.bytes + rest))
+    return going
+
+
+def _eviction(trunk: Path, some: list[_Piece]) -> Eviction:
+    folders = tuple(piece.shard for piece in some if piece.shard)
+    return Eviction(trunk.name, about_of(trunk), folders, sum(piece.bytes for piece in some))
 
 
 def _entry(path: Path, verify: bool) -> Entry:
@@ -152,16 +246,30 @@ def _entry(path: Path, verify: bool) -> Entry:
 
 def _removed(path: Path) -> bool:
     """Removes a folder, unless another process holds its lock; a folder that is gone already is removed too."""
-    if not path.exists():
-        return True
     try:
-        with locked(path / LOCK, wait=False):
+        with _alone(path):
             remove_folder(path)
     except BlockingIOError:
         return False
-    except OSError:  # no lock can be made on a full disk, and that is when room is needed
-        remove_folder(path)
     return True
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds a trunk's lock while something of it is removed.
+
+    Raises:
+        BlockingIOError: if another process holds it.
+    """
+    with ExitStack() as held:
+        if path.exists():  # else there is nothing to lock
+            try:
+                held.enter_context(locked(path / LOCK, wait=False))
+            except BlockingIOError:
+                raise
+            except OSError:  # no lock can be made on a full disk, and that is when room is needed
+                pass
+        yield
 
 
 def about_of(path: Path) -> dict[str, Any]:
@@ -174,12 +282,14 @@ def about_of(path: Path) -> dict[str, Any]:
 
 
 def _used(path: Path) -> float:
-    for file in (path / USED, path):
-        try:
-            return file.stat().st_mtime
-        except OSError:
-            continue
-    return 0.0
+    return _mtime(path / USED) or _mtime(path)
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _size(path: Path) -> int:
