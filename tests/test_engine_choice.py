@@ -287,6 +287,22 @@ def test_where_the_place_in_a_batch_matters_examples_are_run_one_by_one(wanted: 
     assert decide(trunk, wanted, 1, SETUP, "another network").setup.batch == 16
 
 
+def test_where_single_examples_cannot_be_run_the_engine_is_not_taken(home: Path, monkeypatch: pytest.MonkeyPatch):
+    trunk, make = pooled(), engine_choice.make
+
+    def failing(trunk: keras.Model, name: str, setup: Setup) -> Any:
+        if setup.batch == 1 and name == "tensorflow":
+            raise CannotRun("not one by one.")  # noqa: EM101
+        return make(trunk, name, setup)
+
+    monkeypatch.setattr(engine_choice, "make", failing)
+    choice = choose(trunk, decide(trunk, "auto", 16, SETUP, "a"), images(16, (16, 16, 3)), 16, SETUP)
+    assert (choice.engine.name, choice.why) == ("keras", "tensorflow is not taken: not one by one")
+    assert trunk.predict_function is not None
+    choice.engine.close()
+    assert trunk.predict_function is None, "what was compiled on the user's network is gone"
+
+
 def test_engines_that_run_one_by_one_are_timed_as_such(home: Path, monkeypatch: pytest.MonkeyPatch):
     trunk, x = pooled(), images(16, (16, 16, 3))
     timed = speeds(monkeypatch, keras=0.2, tensorflow=0.05, openvino=1.0)

@@ -1,7 +1,8 @@
 """Which engine runs a trunk: decided purely where that is enough, else by timing those that are installed."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -251,6 +252,10 @@ def _try(case: _Case, name: str, *, repeats: int = 0) -> _Trial | str:
         return _not_taken(case, name, str(reason).rstrip("."))
     except DeviceError as reason:  # such as too little memory now
         return str(reason).rstrip(".")
+    except NeighboursMatter:
+        raise
+    except Exception as reason:  # whatever its framework raises on this network
+        return said_by(reason).rstrip(".")
     if isinstance(trial, str):
         return trial
     if trial.computed is None and not repeats:
@@ -274,29 +279,18 @@ def _compared(case: _Case, name: str) -> _Trial | str:
         NeighboursMatter: if what it gives for an example depends on the others in its batch.
     """
     engine = make(case.trunk, name, case.setup)
-    narrow = case.setup.precision != "float32"
-    try:
+    with _closed_on_error(engine):
         outputs = engine.run(case.first)
         found = unsteady(engine, case.first, outputs, case.count)
         if found and not found.rounding:
             raise NeighboursMatter
+    if found:
+        engine.close()
+        engine = make(case.trunk, name, replace(case.setup, batch=1))
+    with _closed_on_error(engine):
         if found:
-            engine.close()
-            engine = make(case.trunk, name, replace(case.setup, batch=1))
             outputs = _one_by_one(engine, case)
-        judged = Judged(True, "", None, engine.setup.batch)
-        if name != "keras" or narrow:
-            verdict = judge(case.trunk, case.first, outputs, case.count, exact=not narrow)
-            taken = verdict.within or (narrow and bool(np.isfinite(verdict.difference.largest)))
-            why = f"bfloat16 differs from float32 by {verdict.difference}" if narrow and taken else verdict.why
-            judged = Judged(taken, why, verdict.difference, engine.setup.batch)
-    except NeighboursMatter:
-        engine.close()
-        raise
-    except Exception as reason:  # whatever its framework raises on this network
-        engine.close()
-        return said_by(reason).rstrip(".")
-    kept, notes = _remembered(case, name, judged)
+        kept, notes = _remembered(case, name, _beside_keras(case, engine, outputs))
     if not kept.taken:
         engine.close()
         return kept.why
@@ -304,6 +298,26 @@ def _compared(case: _Case, name: str) -> _Trial | str:
         engine.close()
         return _known_trial(case, name, kept)
     return _Trial(engine, kept, [part[: kept.batch] for part in outputs], notes=notes)
+
+
+@contextmanager
+def _closed_on_error(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        engine.close()
+        raise
+
+
+def _beside_keras(case: _Case, engine: Engine, outputs: Sequence[np.ndarray]) -> Judged:
+    """What is to be remembered of an engine that gave some outputs for the first examples."""
+    narrow, batch = case.setup.precision != "float32", engine.setup.batch
+    if engine.name == "keras" and not narrow:
+        return Judged(True, "", None, batch)
+    verdict = judge(case.trunk, case.first, outputs, case.count, exact=not narrow)
+    taken = verdict.within or (narrow and bool(np.isfinite(verdict.difference.largest)))
+    why = f"bfloat16 differs from float32 by {verdict.difference}" if narrow and taken else verdict.why
+    return Judged(taken, why, verdict.difference, batch)
 
 
 def _one_by_one(engine: Engine, case: _Case) -> list[np.ndarray]:
