@@ -75,7 +75,16 @@ def got(
     lines = Lines()
     graph, found = edges(network, upto, *later)
     with FeatureStore(FeatureSettings(**settings), progress=lines) as store:
-        return store.get(graph, found[0], rows_of(x), later=found[1:]), lines
+        return asked_of(store, graph, found[0], rows_of(x), later=found[1:]), lines
+
+
+def asked_of(
+    store: FeatureStore, graph: keras.Model, edge: Boundary, rows: TrunkRows, later: Sequence[Boundary] = ()
+) -> Stored | None:
+    wanted = store.decide(graph, edge, lambda: rows)
+    if not wanted.caching.once:
+        store.progress.line(wanted.caching.why)
+    return store.get(graph, wanted, lambda: rows, later=later)
 
 
 def reference(network: keras.Model, upto: str, x: np.ndarray) -> np.ndarray:
@@ -120,7 +129,7 @@ def test_another_engine_precision_or_input_finds_nothing(network, home):
         assert "was run on 20 examples" in lines, settings
     graph, (edge,) = edges(network, "block2")
     lines = Lines()
-    FeatureStore(inputs="another decoder", progress=lines).get(graph, edge, rows_of(x))
+    asked_of(FeatureStore(inputs="another decoder", progress=lines), graph, edge, rows_of(x))
     assert "was run on 20 examples" in lines
 
 
@@ -187,7 +196,7 @@ def test_a_pass_that_gives_other_bits_is_not_taken(network, home, monkeypatch):
 def test_features_beyond_the_limit_are_not_kept(network, home):
     stored, lines = got(network, "block2", images(20), size=1000)
     assert stored is None
-    assert "is run in every step: its features take" in lines
+    assert "its features take" in lines
     assert not (home / "features").exists()
 
 
@@ -200,7 +209,7 @@ def test_a_trunk_whose_examples_mind_their_neighbours_is_run_in_every_step(home)
     graph = flat(model)
     edge = edge_of(zoo.freeze(model, train=["top"]), graph)
     lines = Lines()
-    assert FeatureStore(progress=lines).get(graph, edge, rows_of(images(200))) is None
+    assert asked_of(FeatureStore(progress=lines), graph, edge, rows_of(images(200))) is None
     assert "changes with the others in its batch" in lines
     assert FeatureCache(home / "features").entries() == []
 
@@ -222,7 +231,7 @@ def test_code_of_the_users_own_is_kept_for_the_run_only(home):
     for _ in range(2):
         lines = Lines()
         with FeatureStore(progress=lines) as store:
-            stored = store.get(graph, edge, rows_of(x))
+            stored = asked_of(store, graph, edge, rows_of(x))
         assert "was run on 30 examples" in lines
         assert stored is not None
         expected = np.asarray(keras.Model(inputs, model.layers[-2].output)(x))

@@ -287,7 +287,7 @@ def test_training_on_features_equals_training_through_the_frozen_network(picture
         model, plan = dropping(0.5)
         with monkeypatch.context() as patch:
             if not cached:  # an augmentation that does nothing: the trunk is run in every step
-                patch.setattr("zoo.train.augmentation", lambda *given, **named: [layers.Rescaling(1.0)])
+                patch.setattr("zoo.stage_rows.augmentation", lambda *given, **named: [layers.Rescaling(1.0)])
             result = train(model, plan, job(*pictures, val=16), stage(3))
         return [v.numpy() for v in model.weights], result.history[-1]["val_loss"]
 

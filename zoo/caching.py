@@ -1,18 +1,18 @@
 """Whether what a frozen trunk gives is kept, and how: decided before anything is computed."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Literal
 
 import keras
 
 from .boundary import Boundary, size_text
-from .byte_size import size_said
+from .byte_size import dtype_bytes, size_said
 from .features import BUDGET
 
 #: ``disk``: kept from run to run; ``run``: computed once, kept while the run lasts; ``none``: run in every step;
 #: ``nothing``: nothing lies below what learns.
 Way = Literal["disk", "run", "none", "nothing"]
-
 
 #: Why features are not kept whose sizes may differ from example to example.
 OPEN_SIZES = "the sizes of what it gives are not fixed"
@@ -44,18 +44,24 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True)
+class Room:
+    """The bytes that there are for more features, and those that all of them may take; ``None`` without a limit."""
+
+    left: int
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
 class Caching:
     """What becomes of what a stage's frozen trunk gives, and why.
 
     Attributes:
         way: See :data:`Way`.
         why: In words.
-        views: How many views of each training example are kept; 0 where the examples are not augmented.
     """
 
     way: Way
-    why: str
-    views: int = 0
+    why: str = ""
 
     @property
     def once(self) -> bool:
@@ -67,11 +73,11 @@ def decide_caching(
     edge: Boundary,
     keep: str,
     *,
-    augmented: bool,
-    views: int = 0,
+    augmented: bool = False,
     unknown: tuple[str, ...] = (),
+    writable: bool = True,
     needed: int | None = 0,
-    limit: int | None = None,
+    room: Room | None = None,
 ) -> Caching:
     """Decides whether a stage trains on what its trunk gave once.
 
@@ -81,41 +87,48 @@ def decide_caching(
     Args:
         edge: The deepest frozen boundary.
         keep: One of :data:`zoo.trunk_options.CACHES`.
-        augmented: Whether training changes the examples at random, or mixes them.
-        views: How many views of each example training goes through in turn; 0 for new ones in every step.
+        augmented: Whether training changes the examples at random, other than by views, or mixes them.
         unknown: The layers whose code is the user's own: it may change without their configuration.
-        needed: The bytes of all features; ``None`` where that cannot be told.
-        limit: The bytes that the cache may take.
+        writable: Whether the cache's folder may be written to, where it has to be.
+        needed: The bytes of the features that are not there yet; ``None`` where that cannot be told.
+        room: What there is for them.
     """
     if not edge.below:
         return Caching("nothing", "everything that has weights lies above something that learns")
     if keep == "none":
         return Caching("none", "as asked")
-    if augmented and not views:
+    if augmented:
         return Caching("none", "the examples are augmented, and look different every time")
     if needed is None:
         return Caching("none", OPEN_SIZES)
-    if limit is not None and needed > limit:
-        return Caching("none", no_room(needed, limit))
+    if room is not None and needed > room.left:
+        return Caching("none", no_room(needed, room))
+    if keep == "run":
+        return Caching("run", "for this run only, as asked")
     if unknown:
         first = f"'{unknown[0]}'{f' and {len(unknown) - 1} more' if len(unknown) > 1 else ''}"
-        return Caching("run", f"for this run only, since {first} is code of your own, which may change", views)
-    return Caching("run" if keep == "run" else "disk", "for this run only, as asked" if keep == "run" else "", views)
+        return Caching("run", f"for this run only, since {first} is code of your own, which may change")
+    if not writable:
+        return Caching("run", "for this run only, since the cache's folder cannot be written to")
+    return Caching("disk")
 
 
-def no_room(needed: int, limit: int) -> str:
+def no_room(needed: int, room: Room) -> str:
     """Why features are not kept that take more than there is room for."""
-    takes, may = size_said(needed), size_said(limit)
-    return f"its features take {takes}, and the cache may take {may} (--cache-size), and no more than the disk has"
+    left = f"there is room for {size_said(room.left)}"
+    limit = "" if room.limit is None else f" of the {size_said(room.limit)} that the cache may take (--cache-size)"
+    return f"its features take {size_said(needed)}, and {left}{limit}"
 
 
-def caching_line(caching: Caching, edge: Boundary, count: int) -> str:
+def caching_line(caching: Caching, edge: Boundary, count: int, views: int = 0, known: int = 0) -> str:
     """What is said of a stage before it begins.
 
     Args:
         caching: What was decided.
         edge: The boundary.
         count: How many examples there are, the views of one counted once.
+        views: How many views of each example that trains are made; 0 where the examples are not augmented.
+        known: How many rows are in the cache.
     """
     if caching.way == "nothing":
         return ""
@@ -124,9 +137,10 @@ def caching_line(caching: Caching, edge: Boundary, count: int) -> str:
     if not caching.once:
         return f"{what} is run in every step: {caching.why}"
     rows = f"{count} examples"
-    rows += f", {caching.views} views of each that trains" if caching.views else ""
+    rows += f", {views} views of each that trains" if views else ""
     kept = f" ({caching.why})" if caching.why else ""
-    return f"{what} is run once for {rows}{kept}, and the head trains on what it gives"
+    there = f"; {known} are in the cache" if known else ""
+    return f"{what} is run once for {rows}{kept}, and the head trains on what it gives{there}"
 
 
 def bytes_of(trunk: keras.Model, shape: tuple[int | None, ...], dtype: str) -> int | None:
@@ -142,13 +156,9 @@ def bytes_of(trunk: keras.Model, shape: tuple[int | None, ...], dtype: str) -> i
         if None in tensor.shape[1:]:
             return None
         kind = keras.backend.standardize_dtype(tensor.dtype)
-        width = 1 if kind == "bool" else int("".join(filter(str.isdigit, kind)) or 0) // 8
-        if dtype == "float16" and kind == "float32":
-            width = 2
-        size = 1
-        for length in tensor.shape[1:]:
-            size *= int(length)
-        total += size * width
+        kind = {"bfloat16": "float32"}.get(kind, kind)  # as engines give it
+        width = dtype_bytes("float16" if dtype == "float16" and kind in ("float32", "float64") else kind)
+        total += width * prod(int(length) for length in tensor.shape[1:])
     return total
 
 

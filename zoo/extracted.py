@@ -10,16 +10,16 @@ import numpy as np
 from . import registry
 from .boundary import boundary
 from .byte_size import size_of
-from .caching import FeatureSettings, decide_caching
+from .caching import FeatureSettings
 from .data import DECODER, Dataset, open_data
 from .data.dataset import Target
 from .device import prepare
-from .errors import DataError, SurgeryError, close_matches
+from .errors import CacheError, DataError, SurgeryError, close_matches
 from .feature_dataset import FeatureDataset
 from .feature_store import FeatureStore
 from .features import BUDGET, Features
 from .fitting_form import check_form
-from .flattening import flat
+from .flattening import as_graph, flat
 from .graph import calls, operations
 from .input_form import InputForm
 from .measurement import reader
@@ -28,7 +28,6 @@ from .progress import Progress
 from .side import Side
 from .sources.path import input_form_of
 from .surgery import default_cut, drop_above
-from .trunk_digest import unknown_code
 from .trunk_options import CACHES, ENGINES, FEATURE_DTYPES, TRUNK_PRECISIONS
 from .trunk_rows import trunk_rows
 
@@ -128,10 +127,14 @@ def extract(
     _check("precision", precision, TRUNK_PRECISIONS)
     _check("dtype", dtype, FEATURE_DTYPES)
     _check("cache", cache, CACHES)
-    size = size_of(cache_size) if cache_size is not None else None
+    size = None if cache_size is None else size_of(cache_size)
     if cache_size is not None and size is None:
         what = f"'{cache_size}' is no size."
-        raise DataError(what, expected="such as 20GB")
+        raise DataError(what, expected="such as 20GB", received=type(cache_size).__name__)
+    for what, number in (("memory", memory), ("threads", threads)):
+        if not isinstance(number, int) or number < 0:
+            said = f"'{number}' is no {what}."
+            raise DataError(said, expected="a whole number, 0 or more")
     progress = progress or Progress()
     chosen = prepare(device, threads)
     model, form, cut, name = _network(network, cut)
@@ -148,29 +151,31 @@ def extract(
         first = edge.above[0].operation.name
         what = f"There is nothing to keep: '{first}' is random in inference too, or nothing below it has weights."
         raise SurgeryError(what, fix="Cut below it.")
-    caching = decide_caching(edge, keep, augmented=False, unknown=unknown_code(graph))
-    if caching.why:
-        progress.line(f"the features are computed {caching.why}")
     store = FeatureStore(settings, inputs=f"{form} {DECODER}", network=name, progress=progress)
+    rows = trunk_rows({"all": side})
     with keras.device(chosen.name), store:
-        stored = store.get(graph, edge, trunk_rows({"all": side}))
+        wanted = store.decide(graph, edge, lambda: rows)
+        if wanted.caching.why and wanted.caching.once:
+            progress.line(f"what '{name}' gives is kept {wanted.caching.why}")
+        stored = store.get(graph, wanted, lambda: rows)
         if stored is None:
-            what = f"The features of '{model.name}' cannot be kept."
-            raise SurgeryError(what, fix="The line before this says why.")
+            what = f"What '{name}' gives cannot be kept: {wanted.caching.why or 'the line before this says why'}."
+            raise CacheError(what)
         features = stored.features.held(memory)
     names = tuple(opened.name_of(int(i)) for i in everything)
     return Extracted(features, opened.target, names, cut, dict(stored.facts))
 
 
-def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+def _check(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         what = f"'{value}' is no {name}."
-        raise DataError(what, expected=" | ".join(known), fix=close_matches(value, known))
+        raise DataError(what, expected=" | ".join(known), fix=close_matches(str(value), known))
 
 
 def _network(network: Any, cut: str | None) -> tuple[keras.Model, InputForm, str, str]:
     """The network up to the cut, what it takes, the cut, and what it is called."""
     if isinstance(network, keras.Model):
+        network = as_graph(network)
         if len(network.inputs) != 1:
             what = "The network takes several inputs."
             raise SurgeryError(what, expected="one input", received=str(len(network.inputs)))

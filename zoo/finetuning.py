@@ -15,8 +15,6 @@ import tomli_w
 
 from .atomic import completed, write_text
 from .boundary import cut_head
-from .byte_size import size_of
-from .caching import FeatureSettings
 from .card import KERAS_FILE, BlockPattern, Card, WeightsFile, card_text
 from .checkpoint import save as save_checkpoint
 from .checkpoint import weights_digest
@@ -24,15 +22,13 @@ from .copying import copy_state
 from .data import DECODER
 from .device import out_of_memory
 from .enforcement import edge_of, restore_switches, trainable_switches
-from .epochs import Job, Side
 from .errors import RecipeError, close_matches
 from .feature_store import FeatureStore
 from .flattening import flat
+from .job import Job
 from .lock import lock_table
 from .measurement import figures_of, headline, headline_figures, reader
 from .network import layers_of_zoo
-from .objective import example_weights
-from .one_hot import OneHot
 from .options import Options
 from .plan import Plan
 from .precision import in_precision
@@ -41,6 +37,7 @@ from .progress import Progress
 from .recipe import Recipe, recipe_text
 from .report import write_report
 from .run import MODEL, SPLIT, Run, create_folder, write_history, write_json, write_split
+from .run_job import job_of, store_of
 from .sources.path import digest_of
 from .starting_network import plain_name
 from .starting_point import start_of
@@ -98,11 +95,11 @@ def finetune(
         options["loss"], loss = loss, None
     given = options_of(options)
     ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, options=given, progress=progress)
-    for line in ready.lines():
+    job, store = job_of(ready, callbacks, progress), store_of(ready, progress)
+    for line in ready.lines(job, store):
         progress.line(line)
     for line in _given_in_python(network, loss, callbacks):
         progress.line(line)
-    job = _job(ready, callbacks, progress)
     for stage in ready.recipe.stages:
         check_averaging(stage, callbacks)
     folder = create_folder(Path(out))
@@ -111,7 +108,6 @@ def finetune(
     stages = zip(ready.recipe.stages, ready.plans, strict=True)
     write_text(folder / "plan.txt", "\n\n".join(f"stage {s.name}\n{plan}" for s, plan in stages) + "\n")
     started = time.perf_counter()
-    store = _store(ready, progress)
     with keras.device(ready.device.name), _leftovers(folder, progress), store:
         with out_of_memory(ready.recipe.data.batch_size):
             results = _train(ready, job, store, folder, progress)
@@ -155,22 +151,6 @@ def options_of(given: dict[str, Any]) -> Options:
     return Options(**values)
 
 
-def _store(ready: Preparation, progress: Progress) -> FeatureStore:
-    """Where the features of a run are kept."""
-    compute = ready.recipe.compute
-    settings = FeatureSettings(
-        engine=compute.engine,
-        precision=compute.trunk_precision,
-        dtype=compute.feature_dtype,
-        keep=compute.cache,
-        size=size_of(compute.cache_size) if compute.cache_size else None,
-        threads=ready.device.threads,
-        device=ready.device.name,
-    )
-    name = ready.card.full_name
-    return FeatureStore(settings, inputs=f"{ready.form} {DECODER}", network=name, progress=progress)
-
-
 def _train(ready: Preparation, job: Job, store: FeatureStore, folder: Path, progress: Progress) -> list[StageResult]:
     recipe = ready.recipe
     switches = trainable_switches(ready.network)
@@ -190,42 +170,6 @@ def _train(ready: Preparation, job: Job, store: FeatureStore, folder: Path, prog
         copy_state(flat(working), flat(ready.network))
     restore_switches(ready.network, switches)
     return results
-
-
-def _job(ready: Preparation, callbacks: Sequence[keras.callbacks.Callback], progress: Progress) -> Job:
-    recipe, goal, sides = ready.recipe, ready.goal, ready.split
-    weights = example_weights(ready.data.target, sides.train, recipe.data.class_weights)
-
-    def side(indices: np.ndarray, weights: np.ndarray | None = None) -> Side:
-        digests = lambda: [ready.data.digests[i] for i in indices]  # noqa: E731
-        targets = goal.targets.of(indices) if isinstance(goal.targets, OneHot) else goal.targets[indices]
-        return Side(reader(ready.data, indices, ready.form), targets, weights, digests)
-
-    return Job(
-        train=side(sides.train, weights),
-        val=side(sides.val),
-        test=side(sides.test),
-        seed=recipe.seed,
-        batch_size=recipe.data.batch_size,
-        loss=goal.loss,
-        metrics=goal.metrics,
-        augment=recipe.data.augment,
-        kind=ready.data.kind,
-        moments=_moments(ready),
-        precision=recipe.compute.precision,
-        views=recipe.data.views,
-        keep=recipe.compute.cache,
-        callbacks=callbacks,
-        progress=progress,
-    )
-
-
-def _moments(ready: Preparation) -> tuple[np.ndarray, np.ndarray] | None:
-    """Mean and spread of each number over the training side, where vectors are augmented in these units."""
-    if ready.data.kind != "vector" or ready.recipe.data.augment == "none":
-        return None
-    x = ready.data.batch(ready.split.train, ready.form).astype("float64")
-    return x.mean(axis=0), x.std(axis=0)
 
 
 def _stage_line(result: StageResult) -> str:

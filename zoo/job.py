@@ -18,8 +18,8 @@ class Job:
     """What stays the same over the stages of a run.
 
     ``moments`` are mean and spread of each number of vectors; ``test`` is a side that is measured at the end, and whose
-    features are computed along with the others'; ``views`` says how many views of an augmented example are kept, and 0
-    that it looks different in every epoch; ``keep`` is one of :data:`zoo.trunk_options.CACHES`.
+    features are computed along with the others'; ``views`` says how many views of an augmented example there are, and 0
+    that it looks different in every epoch.
     """
 
     train: Side
@@ -34,7 +34,6 @@ class Job:
     precision: str = "float32"
     test: Side | None = None
     views: int = 0
-    keep: str = "disk"
     callbacks: Sequence[keras.callbacks.Callback] = ()
     progress: Progress = field(default_factory=lambda: Progress(quiet=True))
 

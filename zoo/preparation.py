@@ -12,9 +12,11 @@ from .card import Card
 from .data import Dataset, Split, TakenColumns, is_table, open_data, split
 from .device import Device, prepare
 from .errors import RecipeError, SurgeryError
+from .feature_store import FeatureStore
 from .flattening import flat
 from .graph import operations
 from .input_form import InputForm
+from .job import Job
 from .layers import augmentation, mixing
 from .objective import Objective, example_weights, objective
 from .options import Options, with_options
@@ -23,6 +25,7 @@ from .plan import Plan
 from .progress import Progress
 from .recipe import DataPart, ModelPart, Recipe, read_recipe
 from .recipe_stage import StagePart
+from .run_job import job_of, store_of
 from .stage_checks import check_stages
 from .stage_lines import patience_notes, stage_lines, stage_notes
 from .stages import idle_options, planned
@@ -47,9 +50,15 @@ class Preparation:
     notes: tuple[str, ...]
     origins: Origins | None = None
 
-    def lines(self) -> list[str]:
-        """What is about to happen, for the user: data, network, stages with their plans."""
-        return [*self._data_lines(), *self._network_lines(), *self._stage_lines()]
+    def lines(self, job: Job | None = None, store: FeatureStore | None = None) -> list[str]:
+        """What is about to happen, for the user: data, network, stages with their plans.
+
+        Args:
+            job: The run's own, where it has been made: what is decided for these lines holds for the run too.
+            store: The run's own.
+        """
+        stages = self._stage_lines(job or job_of(self), store or store_of(self))
+        return [*self._data_lines(), *self._network_lines(), *stages]
 
     def _data_lines(self) -> list[str]:
         s, target = self.split, self.data.target
@@ -69,13 +78,14 @@ class Preparation:
         how = f"{self.device.name} ({self.device.why}), {self.device.threads} threads, {self.recipe.compute.precision}"
         return [f"network: {self.card.full_name}, {origin}; takes {self.form.kind} {self.form.shape}", f"device: {how}"]
 
-    def _stage_lines(self) -> list[str]:
+    def _stage_lines(self, job: Job, store: FeatureStore) -> list[str]:
+        graph = flat(self.network)
         return [
             line
             for stage, plan in zip(self.recipe.stages, self.plans, strict=True)
             for line in [
-                *stage_lines(stage, plan, flat(self.network), self.split, self.origins),
-                *trunk_lines(self.recipe, plan, flat(self.network), self.form, self.split, self.device),
+                *stage_lines(stage, plan, graph, self.split, self.origins),
+                *trunk_lines(job, store, plan, stage.epochs, graph),
             ]
         ]
 
@@ -208,7 +218,8 @@ def prepared(
 
 def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
     """What the user should know beside the plans."""
-    stages = ready.recipe.stages
+    recipe, stages = ready.recipe, ready.recipe.stages
+    random = recipe.data.augment != "none" and not recipe.data.views
     return (
         *ready.data.notes,
         *ready.split.notes,
@@ -219,7 +230,7 @@ def _notes(ready: Preparation, given: Options) -> tuple[str, ...]:
         *patience_notes(given.patience, stages),
         *_idle_activation(given, ready.recipe),
         *idle_options(given, stages, ready.plans),
-        *idle_trunk_options(given, ready.recipe, ready.plans, flat(ready.network)),
+        *idle_trunk_options(given, recipe.compute.cache, random, ready.plans, flat(ready.network)),
     )
 
 

@@ -1,7 +1,7 @@
 """What crosses a boundary for the examples of a run, side by side, as training reads it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ class Stored:
 
     Attributes:
         features: Those of all rows.
+        digests: What each row is known by.
         parts: The rows of each side.
         edge: The boundary.
         trunk: The digest of what lies below it.
@@ -26,6 +27,7 @@ class Stored:
     """
 
     features: Features
+    digests: np.ndarray = field(repr=False)
     parts: Mapping[str, range]
     edge: Boundary = field(repr=False)
     trunk: str
@@ -45,17 +47,9 @@ class Stored:
             self._held[name] = _read(self.features.part(rows.start, rows.stop).held(self.memory))
         return self._held[name]
 
-    def side(self, name: str, side: Side, views: int = 0) -> Side:
-        """A side whose inputs are what crosses the boundary; one that is empty stays.
-
-        Args:
-            name: As in ``parts``.
-            side: The side.
-            views: How many views of each example its rows are.
-        """
-        if name not in self.parts:
-            return side
-        return Side(self.read(name), side.targets, side.weights, side.digests, views or 1)
+    def side(self, name: str, side: Side) -> Side:
+        """A side, read as what crosses the boundary; one that is empty stays."""
+        return replace(side, read=self.read(name)) if name in self.parts else side
 
 
 def _read(features: Features) -> engine.Read:

@@ -11,21 +11,19 @@ import numpy as np
 
 from .adaptation import adapt
 from .boundary import Boundary, cut_trunk
-from .caching import decide_caching
 from .checkpoint import weights_digest
 from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
 from .epochs import Job, Side, diverged, run_epochs
 from .feature_store import FeatureStore
 from .flattening import flat
-from .layers import augmentation, by_variable, optimizer
+from .layers import by_variable, optimizer
 from .plan import Plan
 from .progress import Progress
 from .recipe_stage import StagePart, averaged_by_the_optimizer
 from .stage_network import StageNetwork, held_head
+from .stage_rows import stage_rows
 from .starting_point import l2_sp
 from .stopping import check_averaging, check_monitor, early_stopping, performance_scheduling
-from .trunk_rows import trunk_rows
-from .views import Views
 from .weight_averaging import WeightAveraging
 
 
@@ -95,7 +93,7 @@ def train_stage(
     _adapted(graph, plan, stage, job)
     before = frozen_digests(plan, graph)
     with _pulled(graph, stage, start), _averaging(stage, job) as averaging:
-        model, train, val, features = _assemble(graph, plan, stage.name, job, store, later)
+        model, train, val, features = _assemble(graph, plan, stage, job, store, later)
         made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
         model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
@@ -135,7 +133,7 @@ def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job) -> None
 def _assemble(
     graph: keras.Model,
     plan: Plan,
-    stage: str,
+    stage: StagePart,
     job: Job,
     store: FeatureStore,
     later: Sequence[Plan],
@@ -143,21 +141,18 @@ def _assemble(
     """The network that a stage trains, its sides, and what is known of the features that these are, if they are."""
     edge = edge_of(plan, graph)
     head = held_head(graph, edge, plan)
-    layers = augmentation(job.augment, job.kind, moments=job.moments)
-    stored = None
-    augmented = bool(layers) or job.mixing is not None
-    if decide_caching(edge, job.keep, augmented=augmented, views=job.views).once:
-        views = Views(layers, [job.augment, job.moments], job.seed, job.views) if augmented else None
-        rows = trunk_rows(job.sides, views)
-        stored = store.get(graph, edge, rows, later=unchanged_below(graph, plan, later), stage=stage)
-    if stored is None:
-        store.last = None
-        trunk = cut_trunk(graph, edge) if edge.below else None
-        network = StageNetwork(layers, trunk, head, job.precision, graph, mixes=job.mixing is not None)
-        return network, job.train, job.val, {}
-    train = stored.side("train", job.train, job.views if augmented else 0)
-    network = StageNetwork([], None, head, job.precision, graph)
-    return network, train, stored.side("val", job.val), stored.facts
+    examples = stage_rows(job, stage.epochs)
+    wanted = store.decide(graph, edge, lambda: examples.rows, augmented=examples.random)
+    later_edges = unchanged_below(graph, plan, later)
+    stored = store.get(graph, wanted, lambda: examples.rows, later=later_edges, stage=stage.name)
+    store.forget()
+    if stored is not None:
+        network = StageNetwork([], None, head, job.precision, graph)
+        return network, stored.side("train", examples.train), stored.side("val", job.val), stored.facts
+    trunk = cut_trunk(graph, edge) if edge.below else None
+    layers = [] if examples.views else examples.layers
+    network = StageNetwork(layers, trunk, head, job.precision, graph, mixes=job.mixing is not None)
+    return network, examples.train, job.val, {}
 
 
 def unchanged_below(graph: keras.Model, plan: Plan, later: Sequence[Plan]) -> list[Boundary]:

@@ -4,78 +4,58 @@ from collections.abc import Sequence
 
 import keras
 
-from .batch_shape import batch_of
-from .boundary import augmenting, cut_trunk
-from .byte_size import size_of
-from .caching import bytes_of, caching_line, decide_caching
-from .data import Split
-from .device import Device
+from .boundary import augmenting
+from .caching import caching_line
 from .enforcement import edge_of
-from .engine_choice import decide
-from .engines.interface import Setup
-from .feature_cache import FeatureCache
-from .input_form import InputForm
+from .feature_store import FeatureStore
+from .job import Job
 from .options import Options
 from .plan import Plan
-from .recipe import Recipe
-from .registry import zoo_home
-from .trunk_digest import read_trunk
+from .stage_rows import stage_rows
 
-_FOR_FEATURES = ("engine", "trunk_precision", "cache_size", "feature_dtype", "views")
+_FOR_FEATURES = ("engine", "trunk_precision", "cache_size", "feature_dtype")
 
 
-def trunk_lines(
-    recipe: Recipe, plan: Plan, graph: keras.Model, form: InputForm, sides: Split, device: Device
-) -> list[str]:
+def trunk_lines(job: Job, store: FeatureStore, plan: Plan, epochs: int, graph: keras.Model) -> list[str]:
     """Whether the trunk of a stage is run once, and by which engine.
 
     Args:
-        recipe: The run's recipe.
+        job: The run's data.
+        store: Where features are kept.
         plan: The stage's plan.
+        epochs: How many epochs the stage has at most.
         graph: The flat network.
-        form: What it takes.
-        sides: The split.
-        device: Where it is run.
 
     Raises:
         DeviceError: if the engine that was asked for cannot run it.
     """
-    edge, data, compute = edge_of(plan, graph), recipe.data, recipe.compute
-    own = sorted(augmenting(graph))
+    edge, examples = edge_of(plan, graph), stage_rows(job, epochs)
+    views = [f"  each epoch trains on one of {examples.views} views of each example"] if examples.views else []
     if not edge.below:
-        if not own or not plan.frozen_layers:
-            return []
-        return [f"  the frozen layers are run in every step: {', '.join(own)} changes every example at random"]
-    trunk = cut_trunk(graph, edge)
-    digest, unknown = read_trunk(trunk)
-    count = sum(len(getattr(sides, name)) for name in ("train", "val", "test"))
-    rows = count + len(sides.train) * max(data.views - 1, 0)
-    each = bytes_of(trunk, form.shape, compute.feature_dtype)
-    limit = (size_of(compute.cache_size) if compute.cache_size else None) or FeatureCache(zoo_home() / "features").limit
-    caching = decide_caching(
-        edge,
-        compute.cache,
-        augmented=data.augment != "none",
-        views=data.views,
-        unknown=unknown,
-        needed=None if each is None else each * rows,
-        limit=limit,
-    )
-    lines = [f"  {caching_line(caching, edge, count)}"]
-    if caching.once:
-        setup = Setup(compute.trunk_precision, batch_of(trunk), device.threads, device.name)
-        lines.append(f"  {decide(trunk, compute.engine, rows, setup, None if unknown else digest)}")
-    return lines
+        own = sorted(augmenting(graph)) if plan.frozen_layers else []
+        if own:
+            why = f"the network's own {', '.join(own)} changes every example at random"
+            views.append(f"  the frozen layers are run in every step: {why}")
+        return views
+    wanted = store.decide(graph, edge, lambda: examples.rows, augmented=examples.random)
+    count = sum(map(len, job.sides.values()))
+    lines = [f"  {caching_line(wanted.caching, edge, count, examples.views, wanted.known)}"]
+    return [*views, *lines, f"  {wanted.decided}"] if wanted.caching.once else [*views, *lines]
 
 
-def idle_trunk_options(given: Options, recipe: Recipe, plans: Sequence[Plan], graph: keras.Model) -> list[str]:
-    """Notes on options for what is computed once, where nothing is."""
+def idle_trunk_options(
+    given: Options, keep: str, augmented: bool, plans: Sequence[Plan], graph: keras.Model
+) -> list[str]:
+    """Notes on options for what is computed once, where nothing is.
+
+    Args:
+        given: The options.
+        keep: One of :data:`zoo.trunk_options.CACHES`.
+        augmented: Whether the examples look different in every epoch.
+        plans: The plan of each stage.
+        graph: The flat network.
+    """
     said = [name for name in _FOR_FEATURES if getattr(given, name) is not None]
-    augmented = recipe.data.augment != "none"
-    decided = [
-        decide_caching(edge_of(plan, graph), recipe.compute.cache, augmented=augmented, views=recipe.data.views)
-        for plan in plans
-    ]
-    if not said or any(one.once for one in decided):
+    if keep != "none" and not augmented and any(edge_of(plan, graph).below for plan in plans):
         return []
     return [f"{name} changes nothing: in no stage frozen layers are run once for all epochs" for name in said]

@@ -13,49 +13,17 @@ import keras
 import numpy as np
 
 from . import engine
-from .boundary import Boundary, cut_between, size_text
-from .engine_choice import Decision
-from .engines.interface import CannotRun, Engine, Setup
+from .boundary import cut_between
+from .engines.interface import CannotRun, Engine
 from .errors import DeviceError
 from .extraction import Sink
 from .feature_folder import FeatureFolder
 from .graph import inputs_of
+from .steadiness import unsteady
+from .wanted_features import Wanted
 
 #: With fewer batches to compute, making and comparing another way costs more than it saves.
 WORTH = 8
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A boundary of a network, the trunk below it, and what is decided about running that.
-
-    Attributes:
-        edge: The boundary.
-        trunk: What lies below it.
-        digest: The trunk's digest.
-        setup: Precision, batch, threads and device.
-        decision: Which engine runs it.
-        known: Whether all code in it is known: only then may its features be kept from run to run.
-    """
-
-    edge: Boundary
-    trunk: keras.Model
-    digest: str
-    setup: Setup
-    decision: Decision
-    known: bool
-
-    @property
-    def name(self) -> str:
-        """The boundary in words."""
-        layers = [crossing.layer for crossing in self.edge.crossings]
-        more = f" and {len(layers) - 2} more" if len(layers) > 2 else ""
-        return f"{', '.join(layers[:2])}{more}"
-
-    @property
-    def size(self) -> str:
-        """What crosses it, for one example."""
-        return size_text(self.edge.crossings)
 
 
 @dataclass(frozen=True)
@@ -87,6 +55,7 @@ def together(
     others: Sequence[tuple[Wanted, FeatureFolder]],
     running: Engine,
     first: Any,
+    count: int,
     read: engine.Read,
     folder: FeatureFolder,
 ) -> Route | None:
@@ -97,6 +66,7 @@ def together(
         others: Those of later stages, and where their features go.
         running: The engine that runs the trunk of now.
         first: The inputs of the first batch.
+        count: How many examples there are.
         read: Reads examples.
         folder: Where the features of now go.
 
@@ -116,7 +86,7 @@ def together(
         if same:
             with _only(one.trunk, running) as alone:
                 same = alone is not None and _equal([given[c] for c in sink.columns], alone.run(first))
-    if not same:
+    if not same or unsteady(made, first, given, min(count, made.setup.batch)) is not None:
         made.close()
         return None
     names = "; ".join(one.name for one, _ in others)
@@ -153,7 +123,8 @@ def from_lower(
     made = _made(between, running) if between is not None else None
     if made is None:
         return None
-    if not _equal(made.run(first_below), running.run(first)):
+    given = made.run(first_below)
+    if not _equal(given, running.run(first)) or unsteady(made, first_below, given, len(given[0])) is not None:
         made.close()
         return None
     columns = tuple(range(len(wanted.trunk.outputs)))

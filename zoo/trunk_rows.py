@@ -1,7 +1,7 @@
 """The examples that a run's trunk is run on: all sides one after another, each known by its content."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 from . import engine
 from .feature_folder import as_bytes
 from .side import Side
-from .views import Views
 
 #: How many examples are read at a time where their content has to be hashed.
 CHUNK = 256
@@ -35,27 +34,24 @@ class TrunkRows:
         return len(self.digests)
 
 
-def trunk_rows(sides: dict[str, Side], views: Views | None = None) -> TrunkRows:
+def trunk_rows(sides: Mapping[str, Side]) -> TrunkRows:
     """Puts sides one after another.
 
     Args:
         sides: The sides by name; empty ones are left out.
-        views: Makes the views of the side ``train``; by default there are none.
     """
     digests: list[np.ndarray] = []
-    count = 0
     reads: list[engine.Read] = []
     parts: dict[str, range] = {}
+    count = 0
     for name, side in sides.items():
         if not len(side):
             continue
-        known, read = digests_of(side), side.read
-        if views is not None and name == "train":
-            known, read = views.digests(known), views.reader(read, known)
+        known = digests_of(side)
         parts[name] = range(count, count + len(known))
         count += len(known)
         digests.append(as_bytes(known))
-        reads.append(read)
+        reads.append(side.read)
     starts = np.array([part.start for part in parts.values()], "int64")
 
     def read_rows(rows: np.ndarray) -> Any:
