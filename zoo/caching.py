@@ -115,9 +115,9 @@ def decide_caching(
 
 def no_room(needed: int, room: Room) -> str:
     """Why features are not kept that take more than there is room for."""
-    left = f"there is room for {size_said(room.left)}"
+    left = size_said(room.left)
     limit = "" if room.limit is None else f" of the {size_said(room.limit)} that the cache may take (--cache-size)"
-    return f"its features take {size_said(needed)}, and {left}{limit}"
+    return f"its features take {size_said(needed)}, and there is room for {left}{limit}"
 
 
 def caching_line(caching: Caching, edge: Boundary, count: int, views: int = 0, known: int = 0) -> str:

@@ -40,7 +40,7 @@ def trunk_lines(job: Job, store: FeatureStore, plan: Plan, epochs: int, graph: k
     wanted = store.decide(graph, edge, lambda: examples.rows, augmented=examples.random)
     count = sum(map(len, job.sides.values()))
     lines = [f"  {caching_line(wanted.caching, edge, count, examples.views, wanted.known)}"]
-    return [*views, *lines, f"  {wanted.decided}"] if wanted.caching.once else [*views, *lines]
+    return [*lines, f"  {wanted.decided}"] if wanted.caching.once else [*views, *lines]
 
 
 def idle_trunk_options(
