@@ -44,7 +44,10 @@ def said(stream: io.StringIO) -> str:
 def test_the_runs_own_data_gives_its_test_side(run: zoo.Run, pictures):
     stream = io.StringIO()
     figures = zoo.evaluate(run, pictures, progress=Progress(stream))
-    assert figures == run.metrics["test"]
+    known = run.metrics["test"]  # measured on what the trunk gave, which rounds otherwise than the whole network
+    assert figures.keys() == known.keys()
+    assert figures["accuracy"] == known["accuracy"]
+    assert figures["loss"] == pytest.approx(known["loss"], rel=1e-4)
     count = run.metrics["test"]["examples"]
     assert f"the run's own data: its test side, {count} of 160 examples" in said(stream)
 

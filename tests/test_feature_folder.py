@@ -166,6 +166,8 @@ def test_damage_where_nothing_is_wanted_stops_nobody_and_is_found_when_it_is(tmp
     with pytest.raises(KeyError, match=EXAMPLES[1]):
         again.features(EXAMPLES[1:3])
     assert again.damaged == (bad.folder,)
+    remove_folder(bad.folder)
+    assert again.refresh().damaged == (), "another process has removed it"
 
 
 def test_what_a_run_reads_is_noted_shard_by_shard(tmp_path):

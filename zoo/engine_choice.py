@@ -12,7 +12,7 @@ import numpy as np
 from .engine import ENGINES, build, make, refusals
 from .engine_difference import EXAMPLES, Difference, judge
 from .engine_memory import Judged, Remembered, key_of, recall, recall_verdict, remember, remember_verdict
-from .engines.interface import CannotRun, Engine, Setup
+from .engines.interface import CannotRun, Engine, Setup, computes_in
 from .errors import DeviceError
 from .extraction import NeighboursMatter
 from .framework_error import said_by
@@ -87,7 +87,8 @@ class Choice:
     def lines(self) -> tuple[str, ...]:
         """What is printed."""
         setup = self.engine.setup
-        return (f"engine {self.engine.name}, {setup.precision}, batches of {setup.batch}: {self.why}", *self.notes)
+        computes = computes_in(self.engine.trunk, setup)
+        return (f"engine {self.engine.name}, {computes}, batches of {setup.batch}: {self.why}", *self.notes)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from .copying import clone
-from .engines.inputs import as_input
+from .engines.inputs import network_inputs
 from .engines.interface import as_rows
 from .errors import SurgeryError
 
@@ -132,7 +132,7 @@ def judge(trunk: keras.Model, inputs: Any, ours: Sequence[np.ndarray], count: in
 
 def in_inference(trunk: keras.Model, inputs: Any) -> list[np.ndarray]:
     """What Keras gives for some inputs, without compiling anything."""
-    outputs = trunk(keras.tree.map_structure(as_input, inputs), training=False)
+    outputs = trunk(network_inputs(trunk, inputs), training=False)
     return [as_rows(keras.ops.convert_to_numpy(part)) for part in keras.tree.flatten(outputs)]
 
 

@@ -1,7 +1,7 @@
 """Computing the features that are missing: read ahead in a thread, in batches of one shape, stored shard by shard."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +72,7 @@ def fill(
     Args:
         sinks: Where the features go.
         examples: What each example is known by: a SHA-256, see :data:`zoo.feature_folder.Digests`.
-        run: The engine: inputs of ``batch`` examples to one array for each output.
+        run: What gives one array for each output, of inputs of ``batch`` examples: an engine, or a function.
         read: Gives the inputs of the examples of some indices.
         batch: The examples of a call.
         step: Told how many examples are done, of how many.
@@ -108,6 +108,11 @@ def _missing(sinks: Sequence[Sink], examples: np.ndarray) -> np.ndarray:
     return np.unique(np.concatenate(found))
 
 
+def _streamed(run: Any) -> Callable[[Iterable[Any]], Iterator[Any]]:
+    """Batch after batch: an engine may be handed the next one while it computes."""
+    return getattr(run, "stream", None) or (lambda calls: ((indices, run(inputs)) for indices, inputs in calls))
+
+
 @dataclass
 class _Extraction:
     """Runs the trunk, and stores what it gives."""
@@ -126,14 +131,15 @@ class _Extraction:
         done = 0
         try:
             with closing(read_ahead(read, [one.indices for one in batches])) as ready:
-                for read_now, inputs in zip(batches, ready, strict=True):
-                    for indices, own in read_now.calls(inputs):
-                        self._take(indices, self.run(own), waiting)
-                        if waiting.full or time.monotonic() - self.since >= SHARD_SECONDS:
-                            self._flush(waiting, left)
-                        done += len(indices)
-                        if step is not None:
-                            step(done, len(missing))
+                pairs = zip(batches, ready, strict=True)
+                calls = (call for read_now, inputs in pairs for call in read_now.calls(inputs))
+                for indices, outputs in _streamed(self.run)(calls):
+                    self._take(indices, outputs, waiting)
+                    if waiting.full or time.monotonic() - self.since >= SHARD_SECONDS:
+                        self._flush(waiting, left)
+                    done += len(indices)
+                    if step is not None:
+                        step(done, len(missing))
         finally:
             self._flush(waiting, left)
 

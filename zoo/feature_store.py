@@ -22,7 +22,7 @@ from .caching import Caching, FeatureSettings, Room, bytes_of, decide_caching
 from .engine_choice import Choice, choose, decide
 from .engine_difference import Difference, judge
 from .engine_memory import Judged, Remembered, remember, remember_verdict
-from .engines.interface import Setup, settings
+from .engines.interface import Setup, choice_table, settings
 from .errors import DeviceError
 from .extraction import Filled, NeighboursMatter, fill
 from .feature_cache import FeatureCache, about_of
@@ -37,8 +37,6 @@ from .trunk_rows import TrunkRows
 from .wanted_features import Wanted
 
 Rows = Callable[[], TrunkRows]
-
-_FACTS = ("key", "engine", "precision", "batch", "dtype", "difference")
 
 
 class FeatureStore:
@@ -183,7 +181,7 @@ class FeatureStore:
     def folder(self, wanted: Wanted, name: str | None = None, setup: Setup | None = None) -> FeatureFolder:
         """Where the features of a trunk are, run by an engine."""
         name, setup = name or wanted.engine, setup or wanted.setup
-        how = settings(engine.kind_of(name), setup)
+        how = settings(engine.kind_of(name), setup, wanted.trunk)
         key = feature_key(wanted.digest, self._inputs, how, self.settings.dtype)
         float16 = self.settings.dtype == "float16"
         found = self.cache.folder(key, float16=float16)
@@ -193,10 +191,8 @@ class FeatureStore:
         about = {
             "what": f"{self._network or wanted.trunk.name.removesuffix('_trunk')} up to {wanted.name}",
             "key": key,
-            "engine": name,
-            "precision": setup.precision,
-            "batch": setup.batch,
             "dtype": self.settings.dtype,
+            **choice_table(engine.kind_of(name), setup, wanted.trunk),
         }
         found.about = {**about_of(found.path), **about, **found.about}
         return found
@@ -245,7 +241,7 @@ class _Filling:
                 self._choice.engine.close()
         if folder.float16:
             self._say(f"stored with 16 bits: off by at most {folder.difference:.1e} of a tensor's mean magnitude")
-        facts = {key: folder.about[key] for key in _FACTS if folder.about.get(key) is not None}
+        facts = {key: value for key, value in folder.about.items() if key != "what" and value is not None}
         features = folder.features(rows.digests)
         return Stored(features, rows.digests, rows.parts, wanted.edge, wanted.digest, facts, self.store.settings.memory)
 
@@ -330,7 +326,7 @@ class _Filling:
             filled = fill(
                 route.sinks,
                 self.rows.digests,
-                route.running.run,
+                route.running,
                 route.read,
                 route.running.setup.batch,
                 step=self._stepper(started),

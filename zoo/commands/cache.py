@@ -88,7 +88,11 @@ def _print(entries: list[Any], as_json: bool) -> None:
 def _how(about: dict[str, Any]) -> str:
     """By which engine, in what, and how it is stored where that is not the same."""
     stored = about.get("dtype", "float32")
-    said = [about.get("engine"), about.get("precision"), None if stored == "float32" else f"stored {stored}"]
+    said = [
+        about.get("engine"),
+        about.get("computes") or about.get("precision"),
+        None if stored == "float32" else f"stored {stored}",
+    ]
     return " ".join(str(word) for word in said if word) or "?"
 
 
