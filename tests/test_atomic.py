@@ -117,12 +117,14 @@ with atomic.completed_folder(Path(sys.argv[1]) / "whole") as part:
 def test_a_folder_of_a_process_that_cannot_be_seen_stays_while_it_lives_however_old(tmp_path, how):
     command = [sys.executable, "-c", HOLDER, str(tmp_path), how]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        part = Path(process.stdout.readline().strip())
-        os.utime(part, (1000, 1000))
-        assert part.name.startswith(".mcontainer.")
-        assert remove_leftovers(tmp_path) == 0
-        process.kill()
+        try:
+            assert process.stdout is not None
+            part = Path(process.stdout.readline().strip())
+            os.utime(part, (1000, 1000))
+            assert part.name.startswith(".mcontainer.")
+            assert remove_leftovers(tmp_path) == 0
+        finally:
+            process.kill()
     assert remove_leftovers(tmp_path) == 1
     assert not part.exists()
 
