@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from . import engine
-from .atomic import hidden
+from .atomic import Life, alive, hidden
 from .batch_shape import batch_of
 from .boundary import Boundary, cut_trunk
 from .byte_size import size_said
@@ -28,6 +28,7 @@ from .extraction import Filled, NeighboursMatter, fill
 from .feature_cache import FeatureCache, about_of
 from .feature_folder import FeatureFolder
 from .feature_key import feature_key
+from .feature_shard import unwritable
 from .progress import Progress
 from .registry import zoo_home
 from .stored_features import Stored
@@ -64,6 +65,7 @@ class FeatureStore:
         self._inputs, self._network = inputs, network
         self._folders: dict[Path, FeatureFolder] = {}
         self._of_run: Path | None = None
+        self._life: Life | None = None
         self._decided: dict[tuple[Any, ...], Wanted] = {}
 
     def __enter__(self) -> "FeatureStore":
@@ -74,9 +76,10 @@ class FeatureStore:
 
     def close(self) -> None:
         """Removes what was kept for the run only."""
-        if self._of_run is not None:
+        if self._life is not None and self._of_run is not None:
+            self._life.end()
             shutil.rmtree(self._of_run, ignore_errors=True)
-            self._of_run = None
+        self._life = self._of_run = None
 
     def decide(self, graph: keras.Model, edge: Boundary, read_rows: Rows, *, augmented: bool = False) -> Wanted:
         """Decides whether what crosses a boundary is computed once, and how; nothing is computed or written.
@@ -145,6 +148,14 @@ class FeatureStore:
             root = self.cache.root if _writable(self.cache.root) else Path(tempfile.gettempdir()) / "zoo-features"
             self._of_run = hidden(root / f"run-{id(self):x}")
         return self._of_run
+
+    def hold_place_of_run(self) -> None:
+        """Makes the folder of what is kept for the run only, and says that this process lives in it."""
+        if self._life is None:
+            try:
+                self._life = alive(self._place_of_run())
+            except OSError as error:
+                raise unwritable(self._place_of_run(), error) from error
 
     def get(
         self, graph: keras.Model, wanted: Wanted, read_rows: Rows, *, later: Sequence[Boundary] = (), stage: str = ""
@@ -253,6 +264,8 @@ class _Filling:
 
     def _chosen_folder(self, wanted: Wanted) -> FeatureFolder:
         """Where the features of the engine that was taken go: another than the default, where that is off."""
+        if wanted.caching.way == "run":
+            self.store.hold_place_of_run()
         taken = self.choice.engine
         folder = self.store.folder(wanted, taken.name, taken.setup)
         if self.choice.difference is not None:
