@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,16 @@ SHARD_BYTES = 2**25
 SHARD_SECONDS = 15.0
 
 Run = Callable[[Any], list[np.ndarray]]
+
+
+class Streaming(Protocol):
+    """An engine: what runs batch after batch, and may be handed the next one while it computes."""
+
+    def stream(self, batches: Iterable[tuple[Any, Any]], /) -> Iterator[tuple[Any, list[np.ndarray]]]:
+        """The outputs of each batch, in order, beside what it is known by."""
+        ...
+
+
 Step = Callable[[int, int], None]
 
 
@@ -56,7 +66,7 @@ class Filled:
 def fill(
     sinks: Sequence[Sink],
     examples: Digests,
-    run: Run,
+    run: Run | Streaming,
     read: Read,
     batch: int,
     *,
@@ -119,7 +129,7 @@ class _Extraction:
 
     sinks: Sequence[Sink]
     examples: np.ndarray
-    run: Run
+    run: Run | Streaming
     batch: int
     since: float = field(default_factory=time.monotonic)
 
