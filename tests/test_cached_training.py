@@ -553,7 +553,7 @@ class Drawing(layers.Layer):
 
 
 #: Few examples, and more than a batch; the others are slow.
-COUNTS = [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (44, 64)), 100]
+SOME = [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (44, 64)), 100]
 
 
 class DrawingAlways(Drawing):
@@ -578,7 +578,7 @@ def test_a_layer_that_draws_in_inference_too_lies_above_the_boundary(home, asked
 
 
 @pytest.mark.parametrize("kind", [DrawingAlways, DrawingElsewhere])
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", SOME)
 def test_a_layer_that_cannot_be_seen_to_draw_is_found_out(home, asked, kind: type, count: int):
     model = a_network(kind(name="low_drawing"))
     cached = run(model, [zoo.freeze(model, train=["top"], blocks_of=BLOCKS)], pictures(count, val=0))
@@ -588,7 +588,7 @@ def test_a_layer_that_cannot_be_seen_to_draw_is_found_out(home, asked, kind: typ
     assert FeatureCache(home / "features").entries() == []
 
 
-@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("count", SOME)
 def test_examples_that_mind_their_neighbours_are_not_kept(home, asked, count: int):
     model = a_network(lambda x: x - keras.ops.mean(x, axis=0, keepdims=True))
     blocks = [BlockPattern("low", "low_.*|mean.*|subtract.*"), *BLOCKS[1:]]
