@@ -6,6 +6,7 @@ with how far they moved: an engine rounds otherwise than Keras does. What must b
 
 import re
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from zoo.flattening import flat
 from zoo.graph import is_seed_state, one_or_list, operations
 from zoo.layers import augmentation
 from zoo.planning import BATCH_NORM_MODES
+from zoo.progress import Progress
 from zoo.train import StageResult, train_stage
 from zoo.trunk_rows import digests_of, trunk_rows
 from zoo.views import Views
@@ -659,6 +661,19 @@ def test_statistics_are_estimated_anew_before_anything_is_kept(convnet, home, as
     (found,) = stored.features.arrays()
     assert np.abs(found - expected).max() <= FEATURES * np.std(expected, axis=0).max()
     assert_alike(cached, through)
+
+
+def test_what_the_plan_said_before_statistics_were_estimated_anew_is_forgotten(home, tmp_path):
+    """The decision that is printed is of the network as it was: its key would name other features."""
+    keys = []
+    for mode in ("adapt", "frozen"):
+        net = zoo.replace_top(zoo.load("glyphs"), cut="features", classes=10)
+        plan = zoo.freeze(net, train=["top"], batch_norm=mode)
+        run = zoo.finetune(
+            net, "digits", plan=plan, out=tmp_path / mode, limit_per_class=2, epochs=1, progress=Progress(quiet=True)
+        )
+        keys.append(tomllib.loads((run.folder / "recipe.lock").read_text())["stage"][0]["features"]["key"])
+    assert keys[0] != keys[1]
 
 
 MANY = 8 * 64 + 12

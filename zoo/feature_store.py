@@ -66,7 +66,7 @@ class FeatureStore:
         self._folders: dict[Path, FeatureFolder] = {}
         self._of_run: Path | None = None
         self._life: Life | None = None
-        self._decided: dict[tuple[Any, ...], Wanted] = {}
+        self._decided: dict[tuple[Any, ...], tuple[keras.Model, Wanted]] = {}
 
     def __enter__(self) -> "FeatureStore":
         return self
@@ -84,6 +84,8 @@ class FeatureStore:
     def decide(self, graph: keras.Model, edge: Boundary, read_rows: Rows, *, augmented: bool = False) -> Wanted:
         """Decides whether what crosses a boundary is computed once, and how; nothing is computed or written.
 
+        What was decided holds until :meth:`forget`: whatever changes a weight has to call that.
+
         Args:
             graph: The flat network.
             edge: The boundary.
@@ -100,7 +102,7 @@ class FeatureStore:
         rows = read_rows()
         key = (id(graph), edge.places, rows.digests.tobytes())
         if key in self._decided:
-            return replace(self._decided[key], edge=edge)
+            return replace(self._decided[key][1], edge=edge)
         trunk = cut_trunk(graph, edge)
         setup = Setup(kept.precision, batch_of(trunk), kept.threads, kept.device)
         digest, unknown = read_trunk(trunk)
@@ -109,11 +111,11 @@ class FeatureStore:
         folder = self.folder(wanted, decision.engine) if decision.engine and not unknown else None
         missing = len(rows) if folder is None else len(folder.refresh().missing(rows.digests))
         wanted = wanted.with_caching(self._caching(wanted, missing, rows, folder), len(rows) - missing)
-        self._decided[key] = wanted
+        self._decided[key] = graph, wanted  # held, so that no other network gets its id
         return wanted
 
     def forget(self) -> None:
-        """Says that weights may have changed since something was decided."""
+        """Says that weights change now: what was decided before was of other features."""
         self._decided.clear()
 
     def _bytes(self, trunk: keras.Model, rows: TrunkRows) -> int | None:

@@ -90,7 +90,7 @@ def train_stage(
     check_averaging(stage, job.callbacks)
     graph = flat(network)
     apply(plan, graph)
-    _adapted(graph, plan, stage, job)
+    _adapted(graph, plan, stage, job, store)
     before = frozen_digests(plan, graph)
     with _pulled(graph, stage, start), _averaging(stage, job) as averaging:
         model, train, val, features = _assemble(graph, plan, stage, job, store, later)
@@ -121,10 +121,11 @@ def train_stage(
     )
 
 
-def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job) -> None:
+def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore) -> None:
     """Re-estimates the statistics that the plan has adapt to the new data: once, before anything of the stage."""
     names = adapting(plan, graph)
     if names:
+        store.forget()
         adapt(graph, names, job.train.read, len(job.train), step=_stepper(job.progress, "batch-norm statistics"))
         found = f"of {len(names)} batch-norm layers re-estimated on {len(job.train)} training examples"
         job.progress.line(f"stage {stage.name}: the statistics {found}, then fixed")
