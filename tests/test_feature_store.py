@@ -312,6 +312,7 @@ def test_the_name_of_an_entry_says_what_it_is_of(network, home):
         ({"augment": "light", "views": 3}, "1797 examples, 3 views of each that trains"),
         ({"engine": "keras"}, "engine keras: as asked"),
         ({"cache": "none", "engine": "keras"}, "engine changes nothing: in no stage frozen layers are run once"),
+        ({"cache": "run", "cache_size": "5GB"}, "cache_size changes nothing: what is kept for the run only"),
         ({"augment": "light", "feature_dtype": "float16"}, "feature_dtype changes nothing"),
     ],
 )

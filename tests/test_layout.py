@@ -80,7 +80,7 @@ ROWS = (
     ("trunk_options", "recipe", "commands.finetune"),
     ("boundary", "caching", "train"),
     ("views", "side", "trunk_rows", "train"),
-    ("engine_choice", "trunk_route", "feature_store", "train", "finetuning"),
+    ("engine_choice", "trunk_route", "filling", "feature_store", "train", "finetuning"),
     ("feature_store", "extracted"),
     ("trunk_lines", "preparation"),
 )

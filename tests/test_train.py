@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import engine, feature_store
+from zoo import engine, filling
 from zoo.boundary import augmenting
 from zoo.card import BlockPattern
 from zoo.enforcement import frozen_digests, silenced
@@ -299,9 +299,9 @@ def test_training_on_features_equals_training_through_the_frozen_network(picture
 
 def test_the_trunk_is_computed_once_for_all_stages(pictures, monkeypatch, home):
     runs: list[int] = []
-    plain = feature_store.fill
+    plain = filling.fill
     noting = lambda *a, **k: (runs.append((found := plain(*a, **k)).computed), found)[1]  # noqa: E731
-    monkeypatch.setattr("zoo.feature_store.fill", noting)
+    monkeypatch.setattr("zoo.filling.fill", noting)
     model, store, what = small_convnet(4), FeatureStore(), job(*pictures, val=16)
     for index, batch_norm in enumerate(["frozen", "train"]):
         train_stage(model, zoo.freeze(model, upto="block2", batch_norm=batch_norm), stage(), index, what, store)

@@ -57,5 +57,6 @@ def idle_trunk_options(
     """
     said = [name for name in _FOR_FEATURES if getattr(given, name) is not None]
     if keep != "none" and not augmented and any(edge_of(plan, graph).below for plan in plans):
-        return []
+        for_disk = keep == "run" and "cache_size" in said
+        return ["cache_size changes nothing: what is kept for the run only has no such limit"] if for_disk else []
     return [f"{name} changes nothing: in no stage frozen layers are run once for all epochs" for name in said]
