@@ -16,10 +16,10 @@ import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, assume
 
 import zoo
-from zoo import engine, feature_store
+from zoo import engine, filling
 from zoo.boundary import Boundary, augmenting, cut_trunk
 from zoo.caching import FeatureSettings
 from zoo.card import BlockPattern
@@ -40,8 +40,8 @@ from zoo.wanted_features import Wanted
 
 from .networks import live, quadrants, small_convnet
 from .programs import Drawn, numbers
-from .random_networks import networks
 from .test_feature_store import Lines, asked_of
+from .test_random_networks import over_many as over_many_networks
 from .test_train import job, one_hot, stage
 
 layers = keras.layers
@@ -246,16 +246,7 @@ def over_many(check: Check, count: int) -> None:
                 assume("'SparseTensor' object is not subscriptable" not in str(reason))
                 raise
 
-    how = settings(
-        max_examples=count,
-        derandomize=True,
-        deadline=None,
-        print_blob=True,
-        phases=[Phase.explicit, Phase.generate],
-        report_multiple_bugs=False,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
-    )
-    how(given(st.data(), networks())(one))()
+    over_many_networks(one, count, also=[HealthCheck.filter_too_much])
 
 
 @contextmanager
@@ -334,7 +325,7 @@ def check_stages(data: Any, case: Case, plan: zoo.Plan) -> None:
     assume(edge_of(plans[1], flat(case.model)).below)
     alone = staged(case, plans)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zoo.feature_store.WORTH", 0)  # or so few examples would not be worth another way
+        patch.setattr("zoo.filling.WORTH", 0)  # or so few examples would not be worth another way
         with a_home():
             ahead = staged(case, plans, later=True)
         with a_home():
@@ -398,7 +389,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     found = Asked()
-    get, fill = FeatureStore.get, feature_store.fill
+    get, fill = FeatureStore.get, filling.fill
 
     def noting(self: FeatureStore, graph: Any, wanted: Wanted, *args: Any, **kwargs: Any) -> Any:
         if wanted.caching.once:
@@ -411,7 +402,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         return filled
 
     monkeypatch.setattr(FeatureStore, "get", noting)
-    monkeypatch.setattr("zoo.feature_store.fill", counting)
+    monkeypatch.setattr("zoo.filling.fill", counting)
     return found
 
 

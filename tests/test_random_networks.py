@@ -8,7 +8,7 @@ import importlib
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,8 +46,8 @@ Check = Callable[[Any, Drawn], None]
 TOLERANCE = 1e-6
 
 
-def over_many(check: Check, count: int) -> None:
-    """Checks as many networks, the same ones each time."""
+def over_many(check: Check, count: int, also: Sequence[HealthCheck] = ()) -> None:
+    """Checks as many networks, the same ones each time; ``also`` are findings of hypothesis that do not matter."""
     how = settings(
         max_examples=count,
         derandomize=True,
@@ -55,7 +55,7 @@ def over_many(check: Check, count: int) -> None:
         print_blob=True,
         phases=[Phase.explicit, Phase.generate],
         report_multiple_bugs=False,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, *also],
     )
     how(given(st.data(), networks())(check))()
 

@@ -14,7 +14,8 @@ from . import registry
 from .card import Card
 from .data import Dataset, TakenColumns, is_table, open_data
 from .data.targets import NoTargets
-from .errors import DataError, SurgeryError
+from .errors import SurgeryError
+from .fitting_form import check_form
 from .flattening import as_graph
 from .input_form import InputForm
 from .preparation import open_part
@@ -89,7 +90,7 @@ def subject(
     opened = _opened(run, data, columns or {}, progress)
     shapes = network if getattr(network, "inputs", None) else as_graph(network)
     form = _form(card, shapes)
-    _check_form(form, opened)
+    check_form(form, opened)
     side, note = _training_side(run, opened)
     rows = side[sample_rows(len(side), sample, seed)]
     y, why = _targets(opened, rows, card, shapes)
@@ -119,15 +120,6 @@ def _form(card: Card | None, network: keras.Model) -> InputForm:
         what = f"The network '{network.name}' takes {len(inputs)} inputs, and data by name has one."
         raise SurgeryError(what, fix="Give the arrays: zoo.inspect(model, [x1, x2], y).")
     return input_form_of(network.name, list(inputs[0].shape[1:]), str(inputs[0].dtype))
-
-
-def _check_form(form: InputForm, data: Dataset) -> None:
-    native = data.native_shape()
-    if form.kind == data.kind and (form.kind in ("image", "text") or native == form.shape):
-        return
-    what = "The network and the data do not fit together."
-    received = f"{data.kind}{'' if native is None else f' of shape {native}'}"
-    raise DataError(what, expected=f"{form.kind} of shape {form.shape}", received=received)
 
 
 def _training_side(run: Run | None, data: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:

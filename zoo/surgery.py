@@ -149,43 +149,24 @@ def replace_top(
     return _topped(drop_above(model, cut), cut, output=output, seed=seed, **top)
 
 
-def retopped(
-    model: keras.Model,
-    *,
-    cut: str | None = None,
-    classes: int,
-    hidden: Sequence[int] = (),
-    activation: Activation = "elu",
-    dropout: float = 0.0,
-    output: str = "softmax",
-    seed: int = 0,
-) -> keras.Model:
+def retopped(model: keras.Model, *, cut: str | None = None, **top: Any) -> keras.Model:
     """As :func:`replace_top`, for a network that nobody else holds: where it is flat its layers are taken, not copied.
 
     Args:
         model: A Keras model; it is used up.
         cut: The layer kept as the last; by default the one below the classifier.
-        classes: See :func:`replace_top`, and so for all others.
-        hidden: The widths of the hidden layers.
-        activation: The hidden layers' activation.
-        dropout: The share of units dropped.
-        output: The activation of the outputs.
-        seed: The top's initial weights follow from it.
-
-    Returns:
-        The network.
+        **top: As :func:`replace_top` has them.
 
     Raises:
         SurgeryError: as :func:`replace_top`.
     """
-    check_top(classes, hidden, activation, dropout)
+    check_top(**top)
     cut = cut if cut is not None else default_cut(model)
     base = _below(model, cut) if flat(model) is model else drop_above(model, cut)
     kept = {id(node) for node in calls(base)}
     for operation in operations(base):  # Keras would hold on to what was above, weights and all
         operation._outbound_nodes = [node for node in operation._outbound_nodes if id(node) in kept]
-    top = {"classes": classes, "hidden": hidden, "activation": activation, "dropout": dropout}
-    return _topped(base, cut, output=output, seed=seed, **top)
+    return _topped(base, cut, **top)
 
 
 def _topped(base: keras.Model, cut: str, **top: Any) -> keras.Model:

@@ -19,7 +19,9 @@ from .naming import free_name
 from .seeds import derive
 
 
-def check_top(classes: int, hidden: Sequence[int], activation: Activation, dropout: float) -> None:
+def check_top(
+    classes: int, hidden: Sequence[int] = (), activation: Activation = "elu", dropout: float = 0.0, **_: Any
+) -> None:
     """Checks a top's numbers before anything is built.
 
     Raises:
@@ -41,11 +43,11 @@ def with_top(
     base: keras.Model,
     *,
     classes: int,
-    hidden: Sequence[int],
-    activation: Activation,
-    dropout: float,
-    output: str,
-    seed: int,
+    hidden: Sequence[int] = (),
+    activation: Activation = "elu",
+    dropout: float = 0.0,
+    output: str = "softmax",
+    seed: int = 0,
 ) -> Any:
     """The output of a fresh top on a network's output; see :func:`zoo.replace_top`."""
     top = free_name(TOP, {layer.name.split("_")[0] for layer in base.layers}, "")
