@@ -1,6 +1,7 @@
 """Small networks that are alive, and data that they can learn."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -97,6 +98,17 @@ def shared() -> keras.Model:
     x = twice(x)
     x = layers.Dense(5, activation="tanh", name="above")(x)
     return keras.Model(inputs, layers.Dense(3, name="top")(x), name="shared")
+
+
+class Uncopied(layers.Layer):
+    """A layer of the user's that no configuration makes again."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def call(self, x: Any) -> Any:
+        return x * self.scale
 
 
 def siamese() -> keras.Model:

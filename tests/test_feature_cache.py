@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.atomic import completed_folder, hidden
+from zoo.atomic import hidden
 from zoo.errors import CacheError
 from zoo.feature_cache import FeatureCache
-from zoo.feature_folder import FeatureFolder, remove_folder, shards_in
+from zoo.feature_folder import FeatureFolder, shards_in
 from zoo.feature_shard import DATA
 
 NAMES = ["a" * 64, "ab" * 32, "c0" * 32]
@@ -255,24 +255,6 @@ def test_what_goes_is_enough_no_more_than_it_takes_and_never_what_is_wanted(made
             others = sum(sizes[shard] for shard in ages if shard.parent == last.parent)
             rest = 0 if last.parent.exists() else sizes[last.parent] - others
             assert after + sizes[last] + rest + needed > cache.limit, "without the last of them it was not enough"
-
-
-def test_an_empty_folder_is_removed_unless_another_process_fills_it(cache):
-    empty = cache.root / ("e" * 32)
-    assert cache.remove_empty(empty), "there is none"
-    with FeatureFolder(empty).alone():
-        assert not cache.remove_empty(empty)
-        assert empty.exists()
-    with completed_folder(empty / "shard"):
-        assert not cache.remove_empty(empty), "without locks one may be filling it"
-    assert shards_in(empty)
-    assert not cache.remove_empty(empty)
-    remove_folder(empty / "shard")
-    assert cache.remove_empty(empty)
-    assert not empty.exists()
-    assert not cache.remove_empty(cache.root / NAMES[0][:32])
-    assert len(cache.entries()) == 3
-    assert not [path for path in cache.root.iterdir() if path.name.startswith(".")]
 
 
 def test_a_disk_with_less_than_the_limit_bounds_it_too(cache, monkeypatch):

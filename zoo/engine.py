@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from . import trunk_options
 from .device import out_of_memory
 from .engines.inputs import as_input as as_input  # for those that read batches by it
 from .engines.inputs import network_inputs
@@ -17,13 +18,13 @@ from .engines.keras import KerasEngine
 from .engines.retracing import traces_meant
 from .errors import DeviceError, close_matches
 
-#: The examples of a call; the same for every data set, so that an example's features do not depend on its neighbours.
+#: The examples of a call; the same for every data set, since the last bits of what an example gives depend on it.
 BATCH = 64
 
 Read = Callable[[np.ndarray], Any]
 
 #: Every engine by its name, the reference first. Those of TensorFlow are imported when they are needed.
-ENGINES = ("keras", "tensorflow", "openvino")
+ENGINES = trunk_options.ENGINES[1:]
 
 
 def kind_of(name: str) -> type[Engine]:

@@ -130,24 +130,6 @@ class FeatureCache:
         remove_leftovers(self.root)
         return freed
 
-    def remove_empty(self, path: Path) -> bool:
-        """Removes a trunk's folder if it has no shards, and no other process is about to fill it.
-
-        Returns:
-            Whether it is gone.
-        """
-        if not path.exists():
-            return True
-        try:
-            with locked(path / LOCK, wait=False):
-                remove_leftovers(path)
-                if any(each.is_dir() for each in path.iterdir()):
-                    return False
-                remove_folder(path)
-        except OSError:  # another process has it, or nothing can be removed there
-            return False
-        return True
-
     def evictions(
         self, needed: int, keep: Collection[Path] = (), using: Collection[Path] = ()
     ) -> list[Eviction] | None:

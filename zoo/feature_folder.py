@@ -278,15 +278,6 @@ class FeatureFolder:
         shards, _, there = self._found(as_bytes(examples))
         return {self._held[i].shard.folder for i in np.unique(shards[there])}
 
-    def agrees(self, examples: Digests, columns: Sequence[np.ndarray]) -> bool:
-        """Whether what is stored for some examples is what is given now, to the last bit that is stored."""
-        stored = self._features(examples)[0].rows(np.arange(len(examples)))
-        kinds = [dtype_of(column.stored) for column in self._held[0].shard.columns]
-        return all(
-            a.astype(kind).tobytes() == b.astype(kind).tobytes()
-            for a, b, kind in zip(stored, columns, kinds, strict=True)
-        )
-
     @property
     def rows(self) -> int:
         """How many different examples it holds, undamaged: every byte is read for it."""

@@ -13,7 +13,7 @@ from zoo.engines.keras import KerasEngine
 from zoo.errors import DeviceError
 from zoo.precision import computing_in
 
-from ..networks import gap, images, small_convnet
+from ..networks import Uncopied, gap, images, small_convnet
 from .saying import said_by_tensorflow
 
 layers = keras.layers
@@ -54,20 +54,9 @@ def test_what_has_nothing_to_compute_in_bfloat16_is_refused(trunk: Any):
     assert str(error.value).endswith("Use float32.")
 
 
-class Own(layers.Layer):
-    """A layer of the user's that no configuration makes again."""
-
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-
-    def call(self, x: Any) -> Any:
-        return x * self.scale
-
-
 def test_what_cannot_be_copied_has_no_bfloat16():
     inputs = keras.Input((4,))
-    trunk = keras.Model(inputs, Own(2.0)(layers.Dense(3)(inputs)), name="odd")
+    trunk = keras.Model(inputs, Uncopied(2.0)(layers.Dense(3)(inputs)), name="odd")
     with pytest.raises(DeviceError, match=r"The engine 'keras' cannot run the network 'odd': .*cannot be copied"):
         engine.build(trunk, "keras", NARROW)
 

@@ -16,7 +16,7 @@ from zoo.engines.constants import folded, with_constants
 from zoo.engines.interface import Setup
 from zoo.errors import DeviceError
 
-from ..networks import gap, images, live, small_convnet
+from ..networks import Uncopied, gap, images, live, small_convnet
 from .saying import said_by_tensorflow
 
 layers = keras.layers
@@ -50,17 +50,9 @@ def test_weights_are_constants_and_batch_norms_are_folded():
 
 
 def test_a_network_that_cannot_be_copied_runs_unfolded_and_says_so():
-    class Own(layers.Layer):
-        def __init__(self, scale: float) -> None:
-            super().__init__()
-            self.scale = scale
-
-        def call(self, x: Any) -> Any:
-            return x * self.scale
-
     inputs = keras.Input((8, 8, 1))
     x = layers.BatchNormalization()(layers.Conv2D(4, 3)(inputs))
-    trunk = live(keras.Model(inputs, Own(2.0)(x), name="own"))
+    trunk = live(keras.Model(inputs, Uncopied(2.0)(x), name="own"))
     ready = engine.build(trunk, "tensorflow", SETUP)
     assert "cannot be copied" in ready.note
     assert ready.settings["folded"] == 0

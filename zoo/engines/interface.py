@@ -19,7 +19,6 @@ from .gpu import gpu_facts
 FORM = 2
 #: What to do when memory runs out: the user does not choose the size of these batches.
 MEMORY = "Free memory, or compute on the processor: --device cpu."
-PRECISIONS = ("float32", "bfloat16")
 
 
 T = TypeVar("T")
