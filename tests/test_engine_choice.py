@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo import engine, engine_choice, engine_memory
+from zoo import engine, engine_choice, engine_memory, engine_trial
 from zoo.engine_choice import WORTH_TIMING, choose, decide
 from zoo.engine_difference import Difference, Verdict
 from zoo.engine_memory import (
@@ -49,7 +49,7 @@ def taken(
 def speeds(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[str]:
     """Has engines take so many seconds a batch; gives the list of those that are timed."""
     timed: list[str] = []
-    monkeypatch.setattr(engine_choice, "_seconds", lambda ready, x: (timed.append(ready.name), seconds[ready.name])[1])
+    monkeypatch.setattr(engine_trial, "_seconds", lambda ready, x: (timed.append(ready.name), seconds[ready.name])[1])
     return timed
 
 
@@ -119,7 +119,7 @@ def test_the_first_batch_is_not_computed_twice(trunk: keras.Model, home: Path, m
 
 def test_an_engine_out_of_tolerance_is_not_taken(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
     far = Verdict(False, Difference(0.5, 0.1), "5.0e-01 from Keras")
-    monkeypatch.setattr(engine_choice, "judge", lambda *a, **k: far)
+    monkeypatch.setattr(engine_trial, "judge", lambda *a, **k: far)
     speeds(monkeypatch, keras=1.6, tensorflow=0.8, openvino=0.4)
     few = taken(trunk, count=16)
     assert few.engine.name == "keras"
@@ -146,7 +146,7 @@ def test_bfloat16_is_not_held_to_the_tolerance_but_told(trunk: keras.Model, home
 
 def test_bfloat16_that_is_no_number_is_not_taken(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
     lost = Verdict(False, Difference(np.inf, np.inf), "inf from Keras")
-    monkeypatch.setattr(engine_choice, "judge", lambda *a, **k: lost)
+    monkeypatch.setattr(engine_trial, "judge", lambda *a, **k: lost)
     with pytest.raises(DeviceError, match="inf from Keras"):
         taken(trunk, "tensorflow", 16, Setup("bfloat16", 16, 2))
 
@@ -192,7 +192,7 @@ def test_where_none_can_run_it_the_reasons_are_given(trunk: keras.Model, home: P
     def failing(*_: Any) -> Any:
         raise CannotRun("no luck")  # noqa: EM101
 
-    monkeypatch.setattr(engine_choice, "make", failing)
+    monkeypatch.setattr(engine_trial, "make", failing)
     with pytest.raises(DeviceError, match=r"No engine can run the network 'convnet' in float32: .*keras is not taken"):
         taken(trunk)
     monkeypatch.setattr("zoo.engines.bfloat16.processor_features", lambda: [])
@@ -288,14 +288,14 @@ def test_where_the_place_in_a_batch_matters_examples_are_run_one_by_one(wanted: 
 
 
 def test_where_single_examples_cannot_be_run_the_engine_is_not_taken(home: Path, monkeypatch: pytest.MonkeyPatch):
-    trunk, make = pooled(), engine_choice.make
+    trunk, make = pooled(), engine_trial.make
 
     def failing(trunk: keras.Model, name: str, setup: Setup) -> Any:
         if setup.batch == 1 and name == "tensorflow":
             raise CannotRun("not one by one.")  # noqa: EM101
         return make(trunk, name, setup)
 
-    monkeypatch.setattr(engine_choice, "make", failing)
+    monkeypatch.setattr(engine_trial, "make", failing)
     choice = choose(trunk, decide(trunk, "auto", 16, SETUP, "a"), images(16, (16, 16, 3)), 16, SETUP)
     assert (choice.engine.name, choice.why) == ("keras", "tensorflow is not taken: not one by one")
     assert trunk.predict_function is not None
@@ -321,7 +321,7 @@ def test_engines_that_run_one_by_one_are_timed_as_such(home: Path, monkeypatch: 
 def test_a_trunk_whose_examples_see_one_another_is_refused(
     wanted: str, count: int, differ: int, home: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(engine_choice, "judge", lambda *a, **k: pytest.fail("Keras gives other things for fewer"))
+    monkeypatch.setattr(engine_trial, "judge", lambda *a, **k: pytest.fail("Keras gives other things for fewer"))
     trunk, x = centred(), np.resize(images(differ), (16, 8, 8, 1))
     with pytest.raises(NeighboursMatter, match="changes with the other examples of its batch"):
         choose(trunk, decide(trunk, wanted, count, SETUP, "a"), x, differ, SETUP)
@@ -351,7 +351,7 @@ def test_what_was_found_is_not_found_again(trunk: keras.Model, home: Path, monke
     narrow = Setup("bfloat16", 16, 2)
     first = {setup: taken(trunk, count=16, setup=setup) for setup in (SETUP, narrow)}
     for what in ("judge", "unsteady"):
-        monkeypatch.setattr(engine_choice, what, lambda *a, **k: pytest.fail("it was found before"))
+        monkeypatch.setattr(engine_trial, what, lambda *a, **k: pytest.fail("it was found before"))
     for setup, choice in first.items():
         for count in (1, 16, MANY - 1):
             found = decide(trunk, "auto", count, setup, "a")
@@ -375,7 +375,7 @@ def test_of_two_verdicts_the_first_holds(trunk: keras.Model, home: Path, monkeyp
     assert remember_verdict("a", SETUP, "tensorflow", Judged(True, "second", None, 16)) == first
     choice = choose(trunk, found, images(16), 16, SETUP)  # it was decided before the other process was done
     assert (choice.engine.setup.batch, choice.difference) == (1, first.difference)
-    monkeypatch.setattr(engine_choice, "recall_verdict", lambda *a: None)  # done while this one compared
+    monkeypatch.setattr(engine_trial, "recall_verdict", lambda *a: None)  # done while this one compared
     late = choose(trunk, found, images(16), 16, SETUP)
     assert (late.engine.setup.batch, late.difference) == (1, first.difference)
 

@@ -41,7 +41,7 @@ ROWS = (
     ("graph", "surgery", "preparation"),
     ("formats", "restoring"),
     ("engine", "adaptation", "train"),
-    ("engines", "engine", "engine_difference", "engine_choice"),
+    ("engines", "engine", "engine_difference", "engine_trial", "engine_choice"),
     ("folding", "engines", "engine", "engine_memory", "engine_choice"),
     ("processor", "engines", "lock"),
     ("adaptation", "batch_norms"),

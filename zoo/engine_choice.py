@@ -1,22 +1,18 @@
 """Which engine runs a trunk: decided purely where that is enough, else by timing those that are installed."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
-import numpy as np
 
-from .engine import ENGINES, build, make, refusals
-from .engine_difference import EXAMPLES, Difference, judge
-from .engine_memory import Judged, Remembered, key_of, recall, recall_verdict, remember, remember_verdict
-from .engines.interface import CannotRun, Engine, Setup, computes_in
+from .engine import ENGINES, build, refusals
+from .engine_difference import Difference
+from .engine_memory import Judged, Remembered, key_of, recall, recall_verdict, remember
+from .engine_trial import Case, Trial, tried
+from .engines.interface import Engine, Setup, computes_in
 from .errors import DeviceError
 from .extraction import NeighboursMatter
-from .framework_error import said_by
-from .steadiness import same_bits, unsteady
 
 #: From so many batches on, timing costs less than the fastest engine can save.
 WORTH_TIMING = 32
@@ -89,35 +85,6 @@ class Choice:
         setup = self.engine.setup
         computes = computes_in(self.engine.trunk, setup)
         return (f"engine {self.engine.name}, {computes}, batches of {setup.batch}: {self.why}", *self.notes)
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A trunk, its first batch, and how it is to be run; see :func:`choose`."""
-
-    trunk: keras.Model
-    first: Any
-    count: int
-    setup: Setup
-    identity: str | None
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """An engine, what was found of it, what it gave for its first batch, and the seconds that it took for a call."""
-
-    engine: Engine
-    judged: Judged
-    computed: list[np.ndarray] | None = None
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-
-    @property
-    def speed(self) -> float:
-        return self.engine.setup.batch / self.seconds
-
-    def why(self, reason: str) -> str:
-        return f"{reason}; {self.judged.why}" if self.judged.why else reason
 
 
 def decide(trunk: keras.Model, wanted: str, count: int, setup: Setup, identity: str | None = None) -> Decision:
@@ -213,18 +180,18 @@ def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
         DeviceError: if the engine that was asked for cannot run the trunk, or is not within tolerance.
         NeighboursMatter: if what the trunk gives for an example depends on the others in its batch.
     """
-    case = _Case(trunk, first, count, setup, decision.identity)
+    case = Case(trunk, first, count, setup, decision.identity)
     if decision.engine is None:
         return _timed(case, decision)
     if decision.judged is not None:
-        trial = _Trial(build(trunk, decision.engine, decision.setup), decision.judged)
+        trial = Trial(build(trunk, decision.engine, decision.setup), decision.judged)
         return _choice(case, trial, trial.why(decision.why))
-    trial = _try(case, decision.engine)
-    if isinstance(trial, _Trial):
+    trial = tried(case, decision.engine)
+    if isinstance(trial, Trial):
         return _choice(case, trial, trial.why(decision.why))
     if "keras" in decision.candidates and decision.engine != "keras":  # auto: it may be another than the default
-        other = _try(case, "keras")
-        if isinstance(other, _Trial):
+        other = tried(case, "keras")
+        if isinstance(other, Trial):
             return _choice(case, other, other.why(f"{decision.engine} is not taken: {trial}"))
         trial = other
     what = f"The engine '{decision.engine}' cannot run the network '{trunk.name}': {trial}."
@@ -232,7 +199,7 @@ def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
 
 
 def _choice(
-    case: _Case, trial: _Trial, reason: str, speeds: Mapping[str, float] | None = None, notes: Sequence[str] = ()
+    case: Case, trial: Trial, reason: str, speeds: Mapping[str, float] | None = None, notes: Sequence[str] = ()
 ) -> Choice:
     name, said = trial.engine.name, [trial.engine.note]
     if trial.engine.setup.batch != case.setup.batch:
@@ -241,129 +208,13 @@ def _choice(
     return Choice(trial.engine, reason, trial.judged.difference, speeds or {}, tuple(found))
 
 
-def _try(case: _Case, name: str, *, repeats: int = 0) -> _Trial | str:
-    """Builds an engine, compares it on the first batch where that was not done yet, and times it; or why it is not to
-    be taken."""
-    known = recall_verdict(case.identity, case.setup, name) if case.identity else None
-    if known and not known.taken and repeats:
-        return known.why
-    try:
-        trial = _known_trial(case, name, known) if known and known.taken else _compared(case, name)
-    except CannotRun as reason:
-        return _not_taken(case, name, str(reason).rstrip("."))
-    except DeviceError as reason:  # such as too little memory now
-        return str(reason).rstrip(".")
-    except NeighboursMatter:
-        raise
-    except Exception as reason:  # whatever its framework raises on this network
-        return said_by(reason).rstrip(".")
-    if isinstance(trial, str):
-        return trial
-    if trial.computed is None and not repeats:
-        return trial
-    inputs = _rows(case.first, 0, trial.engine.setup.batch)
-    try:
-        computed = trial.engine.run(inputs) if trial.computed is None else trial.computed
-        seconds = min((_seconds(trial.engine, inputs) for _ in range(repeats)), default=0.0)
-    except Exception as reason:  # whatever its framework raises on this network
-        trial.engine.close()
-        return said_by(reason).rstrip(".")
-    trial.engine.expect(inputs, computed)
-    return replace(trial, seconds=seconds)
-
-
-def _compared(case: _Case, name: str) -> _Trial | str:
-    """An engine that was compared with itself and with Keras; or why it is not to be taken.
-
-    Raises:
-        CannotRun: if it cannot be built.
-        NeighboursMatter: if what it gives for an example depends on the others in its batch.
-    """
-    engine = make(case.trunk, name, case.setup)
-    with _closed_on_error(engine):
-        outputs = engine.run(case.first)
-        found = unsteady(engine, case.first, outputs, case.count)
-        if found and not found.rounding:
-            raise NeighboursMatter
-    if found:
-        engine.close()
-        engine = make(case.trunk, name, replace(case.setup, batch=1))
-    with _closed_on_error(engine):
-        if found:
-            outputs = _one_by_one(engine, case)
-        kept, notes = _remembered(case, name, _beside_keras(case, engine, outputs))
-    if not kept.taken:
-        engine.close()
-        return kept.why
-    if kept.batch != engine.setup.batch:  # another process found that first
-        engine.close()
-        return _known_trial(case, name, kept)
-    return _Trial(engine, kept, [part[: kept.batch] for part in outputs], notes=notes)
-
-
-@contextmanager
-def _closed_on_error(engine: Engine) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        engine.close()
-        raise
-
-
-def _beside_keras(case: _Case, engine: Engine, outputs: Sequence[np.ndarray]) -> Judged:
-    """What is to be remembered of an engine that gave some outputs for the first examples."""
-    narrow, batch = case.setup.precision != "float32", engine.setup.batch
-    if engine.name == "keras" and not narrow:
-        return Judged(True, "", None, batch)
-    verdict = judge(case.trunk, case.first, outputs, case.count, exact=not narrow)
-    taken = verdict.within or (narrow and bool(np.isfinite(verdict.difference.largest)))
-    why = f"bfloat16 differs from float32 by {verdict.difference}" if narrow and taken else verdict.why
-    return Judged(taken, why, verdict.difference, batch)
-
-
-def _one_by_one(engine: Engine, case: _Case) -> list[np.ndarray]:
-    """What an engine of single examples gives for the first few; the first of them is run twice."""
-    few = [engine.run(_rows(case.first, place, 1)) for place in (*range(min(case.count, EXAMPLES)), 0)]
-    if any(len(part) != 1 for part in few[0]) or not same_bits(few[0], few.pop()):
-        raise NeighboursMatter
-    return [np.concatenate(parts) for parts in zip(*few, strict=True)]
-
-
-def _known_trial(case: _Case, name: str, judged: Judged) -> _Trial:
-    return _Trial(make(case.trunk, name, replace(case.setup, batch=judged.batch)), judged)
-
-
-def _rows(inputs: Any, start: int, count: int) -> Any:
-    return keras.tree.map_structure(lambda array: array[start : start + count], inputs)
-
-
-def _remembered(case: _Case, name: str, judged: Judged) -> tuple[Judged, tuple[str, ...]]:
-    """Keeps what was found; where another process was first, what it found holds."""
-    if case.identity is None:
-        return judged, ()
-    try:
-        return remember_verdict(case.identity, case.setup, name, judged), ()
-    except DeviceError as reason:
-        return judged, (f"not remembered: {reason}",)
-
-
-def _not_taken(case: _Case, name: str, why: str) -> str:
-    return _remembered(case, name, Judged(False, why, None, case.setup.batch))[0].why
-
-
-def _seconds(engine: Engine, inputs: Any) -> float:
-    start = time.perf_counter()
-    engine.run(inputs)
-    return time.perf_counter() - start
-
-
-def _timed(case: _Case, decision: Decision) -> Choice:
+def _timed(case: Case, decision: Decision) -> Choice:
     """Times the engines one after another; each must be clearly faster than the best of those before it."""
-    best: _Trial | None = None
+    best: Trial | None = None
     speeds, notes = {}, [f"{name} was not timed: {reason}" for name, reason in decision.refused.items()]
     for name in decision.candidates:
         try:
-            trial = _try(case, name, repeats=REPEATS)
+            trial = tried(case, name, repeats=REPEATS)
         except NeighboursMatter as reason:
             if best is None:  # the trunk's doing
                 raise
@@ -384,7 +235,7 @@ def _timed(case: _Case, decision: Decision) -> Choice:
     return _kept(case, decision, best, Remembered(best.engine.name, why, speeds), notes)
 
 
-def _kept(case: _Case, decision: Decision, best: _Trial, choice: Remembered, notes: list[str]) -> Choice:
+def _kept(case: Case, decision: Decision, best: Trial, choice: Remembered, notes: list[str]) -> Choice:
     """Keeps a choice; where another process was first, its choice is taken."""
     try:
         kept = remember(decision.key, choice) if decision.key else choice
@@ -393,7 +244,7 @@ def _kept(case: _Case, decision: Decision, best: _Trial, choice: Remembered, not
         kept, best = choice, replace(best, notes=())
     if kept.engine == choice.engine:
         return _choice(case, best, best.why(choice.why), choice.speeds, notes)
-    other = _try(case, kept.engine)
+    other = tried(case, kept.engine)
     if isinstance(other, str):  # it could not be built here
         return _choice(
             case, best, best.why(choice.why), choice.speeds, [*notes, f"{kept.engine} is not taken: {other}"]

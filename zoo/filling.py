@@ -12,8 +12,9 @@ from .boundary import Boundary
 from .byte_size import size_said
 from .caching import Room, decide_caching
 from .engine_choice import Choice, choose
-from .engine_difference import Difference, judge
-from .engine_memory import Judged, Remembered, remember, remember_verdict
+from .engine_difference import Difference
+from .engine_memory import Remembered, remember
+from .engine_trial import Case, beside_keras, remembered
 from .errors import DeviceError
 from .extraction import Filled, NeighboursMatter, fill
 from .feature_cache import Eviction
@@ -193,20 +194,10 @@ class Filling:
             self._say("what later stages need is computed again there: together with this it would not be the same")
             return None
         for (one, there), sink in zip(beside, route.sinks[1:], strict=True):
-            found = self._judged(one, there, [route.outputs[column] for column in sink.columns])
-            if not found.taken:
+            if not self._may_give(one, there, [route.outputs[column] for column in sink.columns]):
                 route.running.close()
                 return None
-            self._keep_engine(one, found)
         return route
-
-    def _judged(self, one: Wanted, folder: FeatureFolder, outputs: list[np.ndarray]) -> Judged:
-        """Whether what crosses another boundary is Keras's too; notes how far it is off."""
-        narrow, batch = one.asked.precision != "float32", self.choice.engine.setup.batch
-        verdict = judge(one.trunk, self.first, outputs, min(len(self.rows), batch), exact=not narrow)
-        folder.about = {**folder.about, "difference": _gap(verdict.difference)}
-        why = f"bfloat16 differs from float32 by {verdict.difference}" if narrow else verdict.why
-        return Judged(narrow or verdict.within, why, verdict.difference, batch)
 
     def _fits(self, one: Wanted) -> bool:
         """Whether another boundary's features may be computed by the engine of this one."""
@@ -236,17 +227,22 @@ class Filling:
         self._evict(going or ())
         return beside
 
-    def _keep_engine(self, one: Wanted, found: Judged) -> None:
-        """Has a boundary that was computed with this one run by the same engine from now on."""
-        decided, running = one.decided, self.choice.engine
-        if decided.identity is None:
-            return
-        try:
-            remember_verdict(decided.identity, one.asked, running.name, found)
-            if decided.engine is None and decided.key is not None:
+    def _may_give(self, one: Wanted, folder: FeatureFolder, outputs: list[np.ndarray]) -> bool:
+        """Whether the engine of now gives Keras's results for another boundary; has that run by it from now on."""
+        running, decided = self.choice.engine, one.decided
+        batch = running.setup.batch
+        case = Case(one.trunk, self.first, min(len(self.rows), batch), one.asked, decided.identity)
+        found, notes = remembered(case, running.name, beside_keras(case, running.name, batch, outputs))
+        if found.difference is not None:
+            folder.about = {**folder.about, "difference": _gap(found.difference)}
+        if found.taken and decided.engine is None and decided.key is not None:
+            try:
                 remember(decided.key, Remembered(running.name, f"as for the boundary above it: {self.choice.why}"))
-        except DeviceError as reason:
-            self._say(f"not remembered: {reason}")
+            except DeviceError as reason:
+                notes = (f"not remembered: {reason}",)
+        for note in notes:
+            self._say(note)
+        return found.taken
 
     def _stepper(self, started: float) -> Callable[[int, int], None]:
         def step(done: int, total: int) -> None:
