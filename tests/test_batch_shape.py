@@ -34,11 +34,13 @@ def test_models_inside_are_looked_into():
 
 
 def test_large_images_run_on_fewer_and_always_on_a_power_of_two():
-    for size, expected in ((64, 64), (1024, 16), (4096, 1), (30000, 1)):
+    """An example of 1024x1024 takes 108 MiB here: 16 of them are within 2 GiB, and one within the 256 MiB."""
+    for size, near, expected in ((64, 64, 64), (128, 64, 64), (256, 32, 64), (1024, 4, 16), (2048, 4, 4), (4096, 1, 1)):
         inputs = keras.Input((size, size, 3))
         trunk = keras.Model(inputs, layers.Conv2D(24, 3, padding="same")(inputs))
-        assert batch_of(trunk) == expected
+        assert (batch_of(trunk), batch_of(trunk, on_gpu=True)) == (near, expected)
         assert expected == 1 or expected * bytes_at_once(trunk) <= batch_shape.BUDGET
+        assert near <= batch_shape.FEWEST or near * bytes_at_once(trunk) <= batch_shape.NEAR
 
 
 def test_sizes_that_are_not_fixed_count_as_one():

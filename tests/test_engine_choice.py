@@ -30,7 +30,7 @@ from zoo.extraction import NeighboursMatter
 from .networks import gap, images, small_convnet
 
 SETUP = Setup(batch=16, threads=2)
-MANY = WORTH_TIMING * 16
+MANY = WORTH_TIMING
 needs_openvino = pytest.mark.skipif(not openvino.is_installed(), reason="the extra [openvino] is not installed")
 
 
@@ -55,10 +55,10 @@ def speeds(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[str]:
 
 def test_few_examples_get_the_default_and_nothing_is_timed(trunk: keras.Model, home: Path):
     found = decide(trunk, "auto", MANY - 1, SETUP, "a")
-    assert (found.engine, str(found)) == ("tensorflow", "engine tensorflow: the default for fewer than 512 examples")
+    assert (found.engine, str(found)) == ("tensorflow", "engine tensorflow: the default for fewer than 2048 examples")
     choice = choose(trunk, found, images(16), 16, SETUP)
     assert choice.lines == (
-        "engine tensorflow, float32, batches of 16: the default for fewer than 512 examples; within 1e-05 of Keras",
+        "engine tensorflow, float32, batches of 16: the default for fewer than 2048 examples; within 1e-05 of Keras",
     )
     assert choice.difference is not None
     assert choice.difference.largest < 1e-5
@@ -364,7 +364,7 @@ def test_another_boundary_s_verdict_can_be_noted(trunk: keras.Model, home: Path)
     remember_verdict("a", SETUP, "tensorflow", Judged(True, "as computed with another", Difference(0.0, 0.0), 1))
     found = decide(trunk, "auto", 16, SETUP, "a")
     assert (found.compared, found.setup.batch) == (True, 1)
-    line = "engine tensorflow, float32, batches of 1: the default for fewer than 512 examples; as computed with another"
+    line = "engine tensorflow, float32, batches of 1: the default for fewer than 2048 examples; as computed with another"
     assert choose(trunk, found, None, 16, SETUP).lines[0] == line
 
 

@@ -7,23 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
+from .array_digests import variable_digests
 from .errors import RunError
 from .formats.safetensors import read_tensors, write_tensors
 
 
-def weights_digest(model: keras.Model) -> str:
-    """The SHA-256 of a network's weights: names, types, shapes and bytes, in the order of the names.
+def weights_digest(model: keras.Model, known: Mapping[int, str] | None = None) -> str:
+    """The SHA-256 of a network's weights: names, types, shapes and digests of the bytes, in the order of the names.
 
     Two networks of the same digest compute the same.
+
+    Args:
+        model: The network.
+        known: What :func:`zoo.array_digests.variable_digests` gave for its variables as they are now.
     """
-    digest = hashlib.sha256()
-    for variable in sorted(model.weights, key=lambda v: v.path):
-        value = np.ascontiguousarray(variable.numpy())
-        digest.update(f"{variable.path} {value.dtype} {value.shape}\n".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
+    found = variable_digests(model.weights) if known is None else known
+    lines = (
+        f"{v.path} {keras.backend.standardize_dtype(v.dtype)} {tuple(v.shape)} {found[id(v)]}\n"
+        for v in sorted(model.weights, key=lambda v: v.path)
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def save(file: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer, position: Mapping[str, Any]) -> None:

@@ -1,11 +1,10 @@
 """Keeping a plan: what it switches before training, and the proof afterwards that nothing frozen moved."""
 
-import hashlib
 from collections.abc import Mapping
 
 import keras
-import numpy as np
 
+from .array_digests import variable_digests
 from .boundary import Boundary, augmenting, boundary, draws_in_training
 from .errors import PlanError
 from .flattening import flat
@@ -65,20 +64,29 @@ def silenced(plan: Plan, graph: keras.Model) -> list[str]:
     return [op.name for op in operations(graph) if draws_in_training(op) and held_in_inference(plan, op, live)]
 
 
-def frozen_digests(plan: Plan, graph: keras.Model) -> dict[str, str]:
-    """The SHA-256 of everything that must not move under a plan: frozen weights, and statistics that are not live."""
-    digests: dict[str, str] = {}
+def frozen_digests(plan: Plan, graph: keras.Model, known: Mapping[int, str] | None = None) -> dict[str, str]:
+    """The SHA-256 of everything that must not move under a plan: frozen weights, and statistics that are not live.
+
+    Args:
+        plan: The plan.
+        graph: The flat network.
+        known: What :func:`zoo.array_digests.variable_digests` gave for its variables as they are now.
+    """
+    held = _held(plan, graph)
+    found = variable_digests(held.values()) if known is None else known
+    return {name: found[id(variable)] for name, variable in held.items()}
+
+
+def _held(plan: Plan, graph: keras.Model) -> dict[str, keras.Variable]:
+    held: dict[str, keras.Variable] = {}
     for operation in operations(graph):
         row = plan.row_of(operation.name)
         for leaf in leaf_layers([operation]):
             moving = {id(v) for v in _moving(leaf, row)}
             for variable in leaf.variables:
                 if id(variable) not in moving and not is_seed_state(variable):
-                    value = np.ascontiguousarray(variable.numpy())
-                    digests[f"{operation.name}: {variable.path} {len(digests)}"] = hashlib.sha256(
-                        value.tobytes()
-                    ).hexdigest()
-    return digests
+                    held[f"{operation.name}: {variable.path} {len(held)}"] = variable
+    return held
 
 
 def _moving(leaf: keras.layers.Layer, row: Row) -> list[keras.Variable]:
@@ -91,13 +99,14 @@ def _moving(leaf: keras.layers.Layer, row: Row) -> list[keras.Variable]:
     return [v for v in leaf.variables if id(v) not in fixed]
 
 
-def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
+def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str], known: Mapping[int, str] | None = None) -> int:
     """Checks that everything frozen is byte-identical to what it was.
 
     Args:
         plan: The plan that was trained under.
         graph: The flat network.
         before: What :func:`frozen_digests` gave before training.
+        known: What :func:`zoo.array_digests.variable_digests` gave for the network's variables as they are now.
 
     Returns:
         How many frozen variables were compared.
@@ -105,7 +114,7 @@ def audit(plan: Plan, graph: keras.Model, before: Mapping[str, str]) -> int:
     Raises:
         PlanError: if one moved.
     """
-    after = frozen_digests(plan, graph)
+    after = frozen_digests(plan, graph, known)
     moved = sorted(name for name in before if after.get(name) != before[name])
     if moved:
         what = f"The plan was not kept: {len(moved)} frozen variable(s) moved during training: {', '.join(moved[:5])}."

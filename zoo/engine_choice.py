@@ -14,8 +14,8 @@ from .engines.interface import Engine, Setup, computes_in
 from .errors import DeviceError
 from .extraction import NeighboursMatter
 
-#: From so many batches on, timing costs less than the fastest engine can save.
-WORTH_TIMING = 32
+#: From so many examples on, timing costs less than the fastest engine can save.
+WORTH_TIMING = 2048
 #: How often each engine is timed, after a call that warms it up; the quickest counts.
 REPEATS = 2
 #: An engine is taken instead of the default where it is so many times as fast.
@@ -121,16 +121,15 @@ def decide(trunk: keras.Model, wanted: str, count: int, setup: Setup, identity: 
     if not able:
         what = f"No engine can run the network '{trunk.name}' in {setup.precision}: {refused['keras']}."
         raise DeviceError(what, fix="Use float32.")
-    few = WORTH_TIMING * setup.batch
     if len(able) == 1:
         why = "no other engine can run this network here"
-    elif count < few:
-        why = f"the default for fewer than {few} examples"
+    elif count < WORTH_TIMING:
+        why = f"the default for fewer than {WORTH_TIMING} examples"
     elif identity is None:
         why = "the default for a network that has no digest"
     else:
         return _fastest(
-            Decision(None, able, f"timed on the first batch, from {few} examples on", setup, refused, identity)
+            Decision(None, able, f"timed on the first batch, from {WORTH_TIMING} examples on", setup, refused, identity)
         )
     return _known(Decision(able[0], able, why, setup, refused, identity))
 

@@ -98,7 +98,8 @@ class FeatureStore:
         if key in self._decided:
             return replace(self._decided[key][1], edge=edge)
         trunk = cut_trunk(graph, edge)
-        setup = Setup(kept.precision, batch_of(trunk), kept.threads, kept.device)
+        setup = Setup(kept.precision, threads=kept.threads, device=kept.device)
+        setup = replace(setup, batch=batch_of(trunk, on_gpu=setup.on_gpu))
         digest, unknown = read_trunk(trunk)
         decision = decide(trunk, kept.engine, len(rows), setup, None if unknown else digest)
         wanted = Wanted(edge, plain, trunk, digest, setup, decision, unknown, self._bytes(trunk, rows))

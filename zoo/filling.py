@@ -173,7 +173,7 @@ class Filling:
         """A way that costs less than the trunk alone, where there is one that gives the same bits."""
         running, rows = self.choice.engine, self.rows
         missing = folder.missing(rows.digests)
-        if len(missing) < WORTH * running.setup.batch or running.setup.batch == 1:
+        if len(missing) < WORTH or running.setup.batch == 1:
             return None
         others = [one for one in map(self._wanted, later) if self._fits(one)]
         found = [(one, self.store.folder(one, running.name, running.setup).refresh()) for one in others]

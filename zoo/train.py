@@ -11,6 +11,7 @@ import numpy as np
 
 from .adaptation import adapt
 from .boundary import Boundary, cut_trunk
+from .array_digests import variable_digests
 from .checkpoint import weights_digest
 from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
 from .epochs import Job, Side, diverged, run_epochs
@@ -104,7 +105,8 @@ def train_stage(
         history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise diverged(stage, "weights are no longer finite")
-    audited = audit(plan, graph, before)
+    now = variable_digests(graph.variables)
+    audited = audit(plan, graph, before, now)
     seconds = time.perf_counter() - started
     kept = stopping[0].best_epoch + 1 if stopping else len(history)
     return StageResult(
@@ -113,7 +115,7 @@ def train_stage(
         kept,
         seconds,
         audited,
-        weights_digest(graph),
+        weights_digest(graph, now),
         graph,
         model.optimizer,
         averaged_by_the_optimizer(stage) or any(callback.averaged for callback in averaging),

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .array_digests import ArrayDigests
 from .flattening import flat
 from .graph import calls, inputs_of, is_graph, is_seed_state, node_of, outputs_of, takes_training
 from .known_code import is_known, known_module, named, source_of
@@ -62,10 +63,12 @@ def trunk_digest(trunk: keras.Model) -> str:
 
 def read_trunk(trunk: keras.Model) -> tuple[str, tuple[str, ...]]:
     """What :func:`trunk_digest` and :func:`unknown_code` give, for one reading."""
-    config, reader = keras.config, _Reader()
+    config = keras.config
     around = (config.backend(), config.floatx(), config.epsilon().hex(), config.image_data_format())
     graph = flat(trunk)  # held while it is read: it may have layers of its own
-    read = ("trunk 1", around, reader.network(graph, outermost=True))
+    with ArrayDigests() as digests:
+        reader = _Reader(digests)
+        read = ("trunk 1", around, reader.network(graph, outermost=True))
     digest = hashlib.sha256(repr(read).encode("utf-8", "surrogatepass")).hexdigest()
     return digest, tuple(dict.fromkeys(reader.unknown))
 
@@ -92,7 +95,7 @@ def unknown_code(trunk: keras.Model) -> tuple[str, ...]:
         >>> unknown_code(keras.Sequential([keras.Input((4,)), *stack]))
         ('double',)
     """
-    graph, reader = flat(trunk), _Reader(weights=False)
+    graph, reader = flat(trunk), _Reader()
     reader.network(graph, outermost=True)
     return tuple(dict.fromkeys(reader.unknown))
 
@@ -100,12 +103,13 @@ def unknown_code(trunk: keras.Model) -> tuple[str, ...]:
 class _Reader:
     """Reads one network; what it meets a second time it knows by its number.
 
-    ``unknown`` has the names of the operations of the outermost graph whose code is not known.
+    ``unknown`` has the names of the operations of the outermost graph whose code is not known. Without ``digests``
+    arrays are left out.
     """
 
-    def __init__(self, weights: bool = True):
+    def __init__(self, digests: ArrayDigests | None = None):
         self.unknown: list[str] = []
-        self._weights = weights
+        self._digests = digests
         self._where = ""
         self._met: dict[int, tuple[int, Any]] = {}
         self._tensors: dict[int, Any] = {}
@@ -203,7 +207,7 @@ class _Reader:
 
     def _state(self, layer: keras.layers.Layer) -> Any:
         """Its own variables, and what it saves beside them; those inside it have theirs."""
-        if not self._weights:
+        if self._digests is None:
             return None
         inside = layer._flatten_layers(include_self=False, recursive=False)
         others = {id(variable) for one in inside for variable in one.variables}
@@ -256,7 +260,7 @@ class _Reader:
         return self._object(given)
 
     def _array(self, given: Any) -> Any:
-        if not self._weights:
+        if self._digests is None:
             return None
         try:
             array = np.asarray(
@@ -267,8 +271,7 @@ class _Reader:
         about = ("array", type(given).__name__ == "ndarray", str(array.dtype), array.shape)
         if array.dtype.kind in "OT":
             return (*about, [self.value(one) for one in array.ravel().tolist()])
-        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-        return (*about, hashlib.sha256(data.data).hexdigest())
+        return (*about, self._digests.of(array))
 
     def _class(self, kind: type) -> Any:
         """A class: of a known one its name and zoo's source, of any other the code of its methods."""

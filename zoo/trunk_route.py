@@ -22,8 +22,8 @@ from .graph import inputs_of
 from .steadiness import unsteady
 from .wanted_features import Wanted
 
-#: With fewer batches to compute, making and comparing another way costs more than it saves.
-WORTH = 8
+#: With fewer examples to compute, making and comparing another way costs more than it saves.
+WORTH = 512
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2
+from tensorflow.python.eager import wrap_function
 
 from ..errors import SurgeryError
 from ..flattening import flat
@@ -97,7 +99,23 @@ def with_constants(network: keras.Model, batch: int) -> Any:
     except Exception as reason:  # whatever a layer's own code raises
         raise CannotRun(said_by(reason).rstrip(".")) from reason
     _check(function, moved)
-    return function
+    return _with_its_own_constants(function)
+
+
+def _with_its_own_constants(function: Any) -> Any:
+    """Tensors that a layer computed once and holds, as ``Normalization`` its means, are constants too."""
+    held = {tensor.op.name: value for value, tensor in function.graph.captures}
+    if not held:
+        return function
+    graph = function.graph.as_graph_def()
+    for node in graph.node:
+        if node.name in held:
+            constant = tf.make_tensor_proto(held[node.name].numpy())
+            node.CopyFrom(node_def_pb2.NodeDef(op="Const", name=node.name))
+            node.attr["dtype"].type = constant.dtype
+            node.attr["value"].tensor.CopyFrom(constant)
+    given = [tensor.name for tensor in function.inputs if tensor.op.name not in held]
+    return wrap_function.function_from_graph_def(graph, given, [tensor.name for tensor in function.outputs])
 
 
 def has_functions(function: Any) -> bool:
@@ -109,10 +127,8 @@ def _check(function: Any, moved: list[str]) -> None:
     if moved:
         what = f"it changes its own variable '{moved[0]}' when it runs"
         raise CannotRun(what)
-    held = [tensor for tensor in function.graph.internal_captures if tensor.dtype in (tf.resource, tf.variant)]
-    if function.graph.internal_captures:
-        kind = "a lookup table, or a variable that is not Keras's" if held else "a tensor of its own"
-        what = f"it holds {kind}, which is no constant"
+    if any(tensor.dtype in (tf.resource, tf.variant) for tensor in function.graph.internal_captures):
+        what = "it holds a lookup table, or a variable that is not Keras's, which is no constant"
         raise CannotRun(what)
     changing = sorted({op for op in _operations(function.graph) if _is_stateful(op)})
     if changing:

@@ -16,7 +16,7 @@ from ..processor import flags, processor_features, processor_name
 from .gpu import gpu_facts
 
 #: Raised when zoo changes how an engine computes, so that features kept from before are not mixed in.
-FORM = 2
+FORM = 3
 #: What to do when memory runs out: the user does not choose the size of these batches.
 MEMORY = "Free memory, or compute on the processor: --device cpu."
 
