@@ -28,6 +28,7 @@ from zoo.errors import DeviceError
 from zoo.extraction import NeighboursMatter
 
 from .networks import gap, images, small_convnet
+from .processors import needs_bfloat16
 
 SETUP = Setup(batch=16, threads=2)
 MANY = WORTH_TIMING
@@ -136,6 +137,7 @@ def test_an_engine_out_of_tolerance_is_not_taken(trunk: keras.Model, home: Path,
     assert str(error.value) == said
 
 
+@needs_bfloat16
 def test_bfloat16_is_not_held_to_the_tolerance_but_told(trunk: keras.Model, home: Path):
     choice = taken(trunk, count=16, setup=Setup("bfloat16", 16, 2))
     assert choice.engine.name == "tensorflow"
@@ -144,6 +146,7 @@ def test_bfloat16_is_not_held_to_the_tolerance_but_told(trunk: keras.Model, home
     assert "bfloat16 differs from float32 by" in choice.lines[0]
 
 
+@needs_bfloat16
 def test_bfloat16_that_is_no_number_is_not_taken(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
     lost = Verdict(False, Difference(np.inf, np.inf), "inf from Keras")
     monkeypatch.setattr(engine_trial, "judge", lambda *a, **k: lost)
@@ -346,25 +349,27 @@ def test_a_trunk_that_draws_at_random_is_refused(home: Path):
         taken(keras.Model(inputs, Noisy()(inputs)), count=16)
 
 
-def test_what_was_found_is_not_found_again(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("setup", [SETUP, pytest.param(Setup("bfloat16", 16, 2), marks=needs_bfloat16)])
+def test_what_was_found_is_not_found_again(
+    setup: Setup, trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Neither a first batch, nor Keras, nor float64: whatever the run's size, in bfloat16 too."""
-    narrow = Setup("bfloat16", 16, 2)
-    first = {setup: taken(trunk, count=16, setup=setup) for setup in (SETUP, narrow)}
+    first = taken(trunk, count=16, setup=setup)
+    assert first.difference is not None
     for what in ("judge", "unsteady"):
         monkeypatch.setattr(engine_trial, what, lambda *a, **k: pytest.fail("it was found before"))
-    for setup, choice in first.items():
-        for count in (1, 16, MANY - 1):
-            found = decide(trunk, "auto", count, setup, "a")
-            again = choose(trunk, found, None, count, setup)
-            assert (again.lines, again.difference) == (choice.lines, choice.difference)
-    assert first[narrow].difference is not None
+    for count in (1, 16, MANY - 1):
+        again = choose(trunk, decide(trunk, "auto", count, setup, "a"), None, count, setup)
+        assert (again.lines, again.difference) == (first.lines, first.difference)
 
 
 def test_another_boundary_s_verdict_can_be_noted(trunk: keras.Model, home: Path):
     remember_verdict("a", SETUP, "tensorflow", Judged(True, "as computed with another", Difference(0.0, 0.0), 1))
     found = decide(trunk, "auto", 16, SETUP, "a")
     assert (found.compared, found.setup.batch) == (True, 1)
-    line = "engine tensorflow, float32, batches of 1: the default for fewer than 2048 examples; as computed with another"
+    line = (
+        "engine tensorflow, float32, batches of 1: the default for fewer than 2048 examples; as computed with another"
+    )
     assert choose(trunk, found, None, 16, SETUP).lines[0] == line
 
 

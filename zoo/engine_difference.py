@@ -142,7 +142,7 @@ def in_float64(trunk: keras.Model, inputs: Any) -> list[np.ndarray] | None:
     def rebuild(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = {**layer.get_config(), "dtype": "float64"}
         drawn = [key for key in config if key.endswith("_initializer") and config[key] is not None]
-        return type(layer).from_config(config | dict.fromkeys(drawn, "zeros"))  # its weights are copied: do not draw them
+        return type(layer).from_config(config | dict.fromkeys(drawn, "zeros"))  # they are copied: drawing takes time
 
     wide = lambda array: array.astype("float64") if array.dtype.kind == "f" else array  # noqa: E731
     try:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from .adaptation import adapt
-from .boundary import Boundary, cut_trunk
 from .array_digests import variable_digests
+from .boundary import Boundary, cut_trunk
 from .checkpoint import weights_digest
 from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
 from .epochs import Job, Side, diverged, run_epochs

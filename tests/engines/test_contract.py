@@ -15,6 +15,7 @@ from zoo.errors import DeviceError
 from zoo.precision import in_precision
 
 from ..networks import NETWORKS, gap, images, live, small_convnet
+from ..processors import needs_bfloat16
 
 layers = keras.layers
 SETUP = Setup(batch=16, threads=2)
@@ -42,7 +43,7 @@ def test_every_engine_gives_what_keras_gives(name: str, network: str):
     assert gap(np.asarray(trunk(x, training=False)), ours[0]) < 1e-5
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=needs_bfloat16)])
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_an_examples_bits_do_not_depend_on_its_place_or_its_neighbours(name: str, precision: str):
     """Features of a batch that was filled up must be those of a full one."""
@@ -122,6 +123,7 @@ def test_a_batch_of_another_size_is_refused(name: str):
         made(small_convnet(), name).run(images(15))
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_bfloat16_is_near_and_says_so(name: str):
     trunk, x = small_convnet(output="linear"), images(16)
@@ -178,6 +180,7 @@ def test_a_trunk_of_a_network_in_mixed_precision_says_so(name: str):
     assert gap(np.asarray(trunk(x)).astype("float32"), ready.run(x)[0]) < 0.1
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("name", engine.ENGINES)
 def test_the_choice_of_an_engine_is_known_before_it_is_built(name: str):
     """What a lock holds of it: enough to make the same setup again, and the versions of its packages."""

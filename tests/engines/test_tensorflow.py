@@ -17,6 +17,7 @@ from zoo.engines.interface import Setup
 from zoo.errors import DeviceError
 
 from ..networks import Uncopied, gap, images, live, small_convnet
+from ..processors import needs_bfloat16
 from .saying import said_by_tensorflow
 
 layers = keras.layers
@@ -59,6 +60,19 @@ def test_a_network_that_cannot_be_copied_runs_unfolded_and_says_so():
     np.testing.assert_allclose(ready.run(images(16))[0], np.asarray(trunk(images(16))), rtol=1e-5, atol=1e-5)
 
 
+def test_tensors_that_a_layer_holds_beside_its_variables_are_constants():
+    """As ``Normalization`` its mean and variance, with which every EfficientNet begins."""
+    x = images(16, (400,)) / 255
+    normalization = layers.Normalization()
+    normalization.adapt(np.sqrt(x))
+    trunk = of(normalization, (400,))
+    function = with_constants(folded(trunk).network, 16)
+    assert not function.captured_inputs
+    assert [tuple(tensor.shape) for tensor in function.inputs] == [(16, 400)]
+    expected = (x - np.sqrt(x).mean(axis=0)) / np.sqrt(x).std(axis=0)
+    np.testing.assert_allclose(engine.build(trunk, "tensorflow", SETUP).run(x)[0], expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("trunk", "reason"),
     [
@@ -87,6 +101,7 @@ def test_a_network_whose_weights_do_not_fit_a_graph_is_refused(monkeypatch: pyte
         engine.build(small_convnet(), "tensorflow", SETUP)
 
 
+@needs_bfloat16
 def test_loops_run_in_float32_alone():
     trunk = of(layers.LSTM(3), (5, 4))
     engine.build(trunk, "tensorflow", SETUP)
@@ -94,6 +109,7 @@ def test_loops_run_in_float32_alone():
         engine.build(trunk, "tensorflow", Setup("bfloat16", 16, 2))
 
 
+@needs_bfloat16
 def test_what_has_nothing_to_multiply_has_no_bfloat16():
     with pytest.raises(DeviceError, match="nothing in it can be computed in bfloat16"):
         engine.build(of(layers.Flatten(), (4, 2)), "tensorflow", Setup("bfloat16", 16, 2))
@@ -107,6 +123,7 @@ def test_sizes_that_are_not_fixed_may_change_from_batch_to_batch():
         np.testing.assert_allclose(ready.run(x)[0], x.mean(axis=1), rtol=1e-5)
 
 
+@needs_bfloat16
 def test_bfloat16_leaves_no_switch_behind():
     before = tf.config.optimizer.get_experimental_options()
     engine.build(small_convnet(), "tensorflow", Setup("bfloat16", 16, 2)).run(images(16))
@@ -124,6 +141,7 @@ def test_making_constants_warns_of_nothing():
         with_constants(trunk, 16)
 
 
+@needs_bfloat16
 def test_bfloat16_says_nothing_of_the_tables_of_other_networks():
     """TensorFlow keeps a list of all tables of a program; exporting a graph told of each that it could not."""
     of(layers.TextVectorization(vocabulary=["a"]), (), "string")(tf.constant(["a"]))
