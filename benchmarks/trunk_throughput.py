@@ -2,12 +2,13 @@
 
 ResNet50 and MobileNetV2 without their tops, at 224x224, with seeded random weights, made live: batch normalization gets
 the statistics of one pass over random images. Each network has a process of its own. There, every runner takes the same
-batch in turn, round after round; the figures are medians over the rounds, and so are the ratios, each taken within one
-round: both sides suffer alike from whatever else the machine does.
+64 images in turn, round after round; the figures are medians over the rounds, and so are the ratios, each taken within
+one round: both sides suffer alike from whatever else the machine does.
 
 - predict: ``model.predict`` of plain Keras, with its default batches of 32
-- tensorflow, openvino: zoo's engines, in batches of 64
-- onnxruntime: ONNX Runtime on the graph of the engine ``tensorflow`` (batch norms folded), converted by tf2onnx.
+- tensorflow, openvino: zoo's engines, in the batches that a run takes
+- onnxruntime: ONNX Runtime on the graph of the engine ``tensorflow`` (batch norms folded) for all 64 images, converted
+  by tf2onnx.
   Neither belongs to zoo: ``pip install onnxruntime tf2onnx`` to have it in the table
 
 Speeds are by the clock. The processor column counts processor seconds instead, all threads together, as if nothing else
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import keras
 
 NETWORKS = ("ResNet50", "MobileNetV2")
-SIZE, BATCH, ROUNDS, SIDE = 224, 64, 5, 4096
+SIZE, IMAGES, ROUNDS, SIDE = 224, 64, 5, 4096
 ENGINES = (("tensorflow", "float32"), ("tensorflow", "bfloat16"), ("openvino", "float32"), ("openvino", "bfloat16"))
 
 Run = Callable[[], Any]
@@ -90,6 +91,7 @@ def measure(name: str, rounds: int = ROUNDS, threads: int = 0, size: int = SIZE)
     """
     import keras
 
+    from zoo.batch_shape import batch_of
     from zoo.device import prepare
     from zoo.engine import build
     from zoo.engine_difference import difference
@@ -100,13 +102,13 @@ def measure(name: str, rounds: int = ROUNDS, threads: int = 0, size: int = SIZE)
     keras.utils.set_random_seed(0)
     made = getattr(keras.applications, name)
     model = made(weights=None, include_top=False, pooling="avg", input_shape=(size, size, 3))
-    x = pictures(BATCH, size)
-    make_live(model, x[: BATCH // 2])
+    x = pictures(IMAGES, size)
+    make_live(model, x[: IMAGES // 2])
     runs: dict[tuple[str, str], Run] = {("predict", "float32"): lambda: [model.predict(x, verbose=0)]}
     rows: dict[tuple[str, str], Row] = {}
     for runner, precision in ENGINES:
         try:
-            runs[runner, precision] = _bound(build(model, runner, Setup(precision, BATCH, threads)), x)
+            runs[runner, precision] = _bound(build(model, runner, Setup(precision, batch_of(model), threads)), x)
         except DeviceError as reason:
             rows[runner, precision] = Row(name, runner, precision, why_not=str(reason))
     reason = onnx_runtime(model, x, threads, runs)
@@ -116,13 +118,13 @@ def measure(name: str, rounds: int = ROUNDS, threads: int = 0, size: int = SIZE)
     off = {key: difference(run(), theirs).typical for key, run in runs.items()}
     peaks = [("peak", precision) for precision in ("float32", "bfloat16")]
     clock, busy = _times({**runs, **{key: product(key[1]) for key in peaks}}, rounds)
-    work, plain = 2 * multiplications(model) * BATCH, ("predict", "float32")
+    work, plain = 2 * multiplications(model) * IMAGES, ("predict", "float32")
     for key in runs:
         peak = [2 * SIDE**3 / seconds for seconds in clock["peak", key[1]]]
         rows[key] = Row(
             name,
             *key,
-            images_per_second=BATCH / statistics.median(clock[key]),
+            images_per_second=IMAGES / statistics.median(clock[key]),
             over_predict=_ratio(clock[plain], clock[key]),
             processor_over_predict=_ratio(busy[plain], busy[key]),
             share_of_peak=statistics.median(
@@ -134,7 +136,13 @@ def measure(name: str, rounds: int = ROUNDS, threads: int = 0, size: int = SIZE)
 
 
 def _bound(engine: Any, x: np.ndarray) -> Run:
-    return lambda: engine.run(x)
+    size = engine.setup.batch
+
+    def run() -> Any:
+        calls = [engine.run(x[start : start + size]) for start in range(0, len(x), size)]
+        return [np.concatenate(parts) for parts in zip(*calls, strict=True)]
+
+    return run
 
 
 def _ratio(before: list[float], after: list[float]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zoo import engine, engine_choice, engine_memory, engine_trial
-from zoo.engine_choice import WORTH_TIMING, choose, decide
+from zoo.engine_choice import WORTH_TIMING, choose, decide, without_engine
 from zoo.engine_difference import Difference, Verdict
 from zoo.engine_memory import (
     Judged,
@@ -24,8 +24,7 @@ from zoo.engine_memory import (
 )
 from zoo.engines import openvino
 from zoo.engines.interface import CannotRun, Setup
-from zoo.errors import DeviceError
-from zoo.extraction import NeighboursMatter
+from zoo.errors import DeviceError, NeighboursMatter
 
 from .networks import gap, images, small_convnet
 from .processors import needs_bfloat16
@@ -152,6 +151,41 @@ def test_bfloat16_that_is_no_number_is_not_taken(trunk: keras.Model, home: Path,
     monkeypatch.setattr(engine_trial, "judge", lambda *a, **k: lost)
     with pytest.raises(DeviceError, match="inf from Keras"):
         taken(trunk, "tensorflow", 16, Setup("bfloat16", 16, 2))
+
+
+def test_what_fails_for_the_moment_is_not_remembered(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):
+    """Such as no room for a file of the moment: the next run finds the engine as good as ever."""
+    full = DeviceError("There is no room.", fix="Make some.")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_trial, "make", lambda *a: (_ for _ in ()).throw(full))
+        with pytest.raises(DeviceError, match="There is no room"):
+            taken(trunk, "tensorflow")
+    assert recall_verdict("a", SETUP, "tensorflow") is None
+    assert taken(trunk, "tensorflow").engine.name == "tensorflow"
+
+
+def test_an_engine_that_was_refused_is_taken_from_then_on_where_it_passes_when_it_is_asked_for(
+    trunk: keras.Model, home: Path
+):
+    remember_verdict("a", SETUP, "tensorflow", Judged(False, "it failed once", None, 16))
+    assert decide(trunk, "auto", 16, SETUP, "a").engine == "keras"
+    assert taken(trunk, "tensorflow").engine.name == "tensorflow"
+    found = recall_verdict("a", SETUP, "tensorflow")
+    assert found is not None and found.taken
+    assert decide(trunk, "auto", 16, SETUP, "a").engine == "tensorflow"
+
+
+def test_keras_runs_what_a_remembered_engine_cannot_be_built_for_now(trunk: keras.Model, home: Path):
+    taken(trunk, count=16)
+    known = decide(trunk, "auto", 16, SETUP, "a")
+    instead = without_engine(known, "there is no room.", SETUP)
+    assert instead is not None
+    choice = choose(trunk, instead, images(16), 16, SETUP)
+    assert choice.lines == ("engine keras, float32, batches of 16: tensorflow is not taken: there is no room",)
+    assert without_engine(instead, "neither", SETUP) is None
+    assert without_engine(decide(trunk, "tensorflow", 16, SETUP, "a"), "no room", SETUP) is None, (
+        "it alone was asked for"
+    )
 
 
 def test_keras_takes_what_the_default_cannot(home: Path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo import engine
-from zoo.engine_difference import TOLERANCE, Difference, difference, in_inference, judge
+from zoo.engine_difference import TOLERANCE, Difference, difference, in_float64, in_inference, judge
 from zoo.engines.interface import Setup
 
 from .networks import images, live, small_convnet
@@ -105,6 +105,37 @@ def test_a_network_without_float64_is_held_to_the_tolerance():
     verdict = judge(trunk, x, [np.asarray(trunk(x)) + 0.01], 16)
     assert not verdict.within
     assert "cannot be computed in float64" in verdict.why
+
+
+def test_a_copy_that_computes_something_else_is_no_judge(deep: keras.Model):
+    """What neither configuration nor variables hold is lost in the copy, and in an engine that was made of a copy."""
+
+    class Scale(layers.Layer):
+        def __init__(self, factor: float = 1.0, **kwargs):
+            super().__init__(**kwargs)
+            self.factor = factor
+
+        def call(self, inputs):
+            return inputs * self.factor
+
+    inputs = keras.Input((64,))
+    trunk = keras.Model(inputs, layers.Dense(64)(Scale(name="scale")(inputs)))
+    x = images(16, (64,)) / 255
+    as_configured = np.asarray(trunk(x))
+    trunk.get_layer("scale").factor = 1.5
+    verdict = judge(trunk, x, [as_configured], 16)
+    assert not verdict.within
+    assert "its copy in float64 is another network" in verdict.why
+
+
+def test_the_copy_in_float64_takes_its_weights_and_not_new_ones():
+    """Weights are not drawn for it first, whatever initializers draw them."""
+    kinds = {"kernel_initializer": "orthogonal", "bias_initializer": keras.initializers.RandomNormal(0.0, 1.0)}
+    trunk = live(keras.Sequential([keras.Input((8,)), layers.Dense(8, **kinds), layers.BatchNormalization()]))
+    x = images(4, (8,)) / 255
+    (found,) = in_float64(trunk, x) or [np.empty(0)]
+    np.testing.assert_allclose(found, np.asarray(trunk(x)), rtol=1e-5, atol=1e-5)
+    assert found.dtype == np.float64
 
 
 def test_only_the_examples_that_differ_are_compared():

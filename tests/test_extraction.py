@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo import extraction
-from zoo.errors import CacheError
-from zoo.extraction import NeighboursMatter, Sink, fill
+from zoo.errors import CacheError, NeighboursMatter
+from zoo.extraction import Sink, fill
 from zoo.extraction_batches import plan_batches
 from zoo.feature_folder import FeatureFolder, shards_in
 from zoo.feature_shard import DATA

@@ -13,8 +13,9 @@ from zoo import engine
 from zoo.boundary import Boundary
 from zoo.caching import FeatureSettings
 from zoo.enforcement import edge_of
-from zoo.errors import RecipeError
+from zoo.errors import CacheError, DeviceError, RecipeError
 from zoo.feature_cache import FeatureCache
+from zoo.feature_folder import FeatureFolder
 from zoo.feature_store import FeatureStore
 from zoo.flattening import flat
 from zoo.options import Options
@@ -177,17 +178,77 @@ def test_where_both_do_not_fit_the_lower_one_is_computed_again(network, home):
     x = images(8 * 64)
     upper, lower = (np.prod(reference(network, upto, x[:1]).shape) * 4 * len(x) for upto in ("block2", "block1"))
     _, lines = got(network, "block2", x, later=["block1"], size=int(max(upper, lower) * 1.2))
-    assert "computed again in a later stage" in lines
+    assert "computed in a later stage" in lines
     _, lines = got(network, "block1", x, size=int(max(upper, lower) * 1.2))
     assert "removed from the cache to make room" in lines
     assert f"was run on {len(x)} examples" in lines
 
 
 def test_a_pass_that_gives_other_bits_is_not_taken(network, home, monkeypatch):
-    monkeypatch.setattr("zoo.trunk_route._equal", lambda ours, theirs: False)
+    monkeypatch.setattr("zoo.trunk_route.same_bits", lambda ours, theirs: False)
     _, lines = got(network, "block2", images(8 * 64), later=["block1"])
     assert "together with this it would not be the same" in lines
     assert len(FeatureCache(home / "features").entries()) == 1
+
+
+def test_nothing_is_removed_for_a_pass_that_is_not_taken(network, home, monkeypatch):
+    x, others = images(8 * 64), images(500, seed=7)
+    got(network, "block3", others)
+    upper, lower = (np.prod(reference(network, upto, x[:1]).shape) * 4 * len(x) for upto in ("block2", "block1"))
+    held = FeatureCache(home / "features").entries()[0].bytes
+    monkeypatch.setattr("zoo.trunk_route.same_bits", lambda ours, theirs: False)
+    _, lines = got(network, "block2", x, later=["block1"], size=int(upper + lower + held / 2))
+    assert "removed from the cache" not in lines
+    assert "all 500 examples are in the cache" in got(network, "block3", others)[1]
+
+
+def test_boundaries_that_other_examples_are_known_of_are_computed_in_their_own_stage_and_a_line_says_so(network, home):
+    x = images(8 * 64)
+    got(network, "block1", x[:10])
+    _, lines = got(network, "block2", x, later=["block1"])
+    assert "computed in a later stage: up to block2_pool" in lines
+    assert "other examples than of this one are in the cache" in lines
+
+
+def test_an_engine_that_cannot_be_built_now_is_replaced_by_keras(network, home, monkeypatch):
+    got(network, "block2", images(20))
+
+    def full(*args):
+        what = "There is no room."
+        raise DeviceError(what)
+
+    monkeypatch.setattr("zoo.engine_choice.build", full)
+    stored, lines = got(network, "block2", images(30))
+    assert "tensorflow is not taken: There is no room" in lines
+    assert stored is not None and stored.facts["engine"] == "keras"
+    assert "was run on 30 examples" in lines, "another engine's features are not mixed in"
+
+
+def test_damage_to_other_examples_features_costs_nothing_and_stops_nobody(network, home, monkeypatch):
+    x = images(40)
+    got(network, "block2", x[:20])
+    got(network, "block2", x[20:])
+    file = sorted(home.glob("features/*/*/features.h5"))
+    first = got(network, "block2", x[:20])[0]
+    for one in file:
+        other = FeatureFolder(one.parent.parent).refresh()
+        if one.parent not in other.shards_of(rows_of(x[:20]).digests):
+            content = bytearray((one.parent / "manifest.json").read_bytes())
+            content[len(content) // 2] ^= 1
+            (one.parent / "manifest.json").write_bytes(bytes(content))
+
+    def no(*args, **kwargs):
+        what = "It may only be read."
+        raise CacheError(what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FeatureFolder, "alone", no)
+        again, lines = got(network, "block2", x[:20])
+        assert bits(again) == bits(first)
+        assert "all 20 examples are in the cache" in lines and "damaged" not in lines
+    _, lines = got(network, "block2", x[:20])
+    assert "damaged shards of other examples that were removed: 1" in lines
+    assert "was run on 20 examples" in got(network, "block2", x)[1]
 
 
 # Where nothing can be kept

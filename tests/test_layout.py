@@ -74,6 +74,7 @@ ROWS = (
     ("given_arrays", "batch_norms"),
     ("atomic", "feature_shard", "feature_folder", "feature_cache"),
     ("features", "feature_folder", "extraction"),
+    ("engine_trial", "engine_choice", "extraction"),
     ("file_lock", "feature_folder"),
     ("extraction_batches", "extraction"),
     ("read_ahead", "extraction"),

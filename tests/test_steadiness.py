@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo import engine
-from zoo.engine_difference import in_inference
+from zoo.engine_difference import EXACT_EXAMPLES, in_inference
 from zoo.engines.interface import Engine, Setup
 from zoo.steadiness import _places, strangers, unsteady
 
@@ -51,7 +51,7 @@ def test_every_place_is_one_that_is_left_or_taken_by_an_odd_move(size: int):
     if size % 4 == 0:
         assert sorted([*places.left, *places.taken]) == list(range(size))
         assert sorted([*places.one, *places.other]) == sorted(places.left)
-        assert set(range(min(4, size // 2))) <= set(places.left)
+        assert set(range(min(EXACT_EXAMPLES, size // 2))) <= set(places.left)
     if size == 64:
         assert set((places.taken - places.left) % 8) == {1, 3, 5, 7}
 

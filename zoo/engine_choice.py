@@ -11,8 +11,7 @@ from .engine_difference import Difference
 from .engine_memory import Judged, Remembered, key_of, recall, recall_verdict, remember
 from .engine_trial import Case, Trial, tried
 from .engines.interface import Engine, Setup, computes_in
-from .errors import DeviceError
-from .extraction import NeighboursMatter
+from .errors import DeviceError, NeighboursMatter
 
 #: From so many examples on, timing costs less than the fastest engine can save.
 WORTH_TIMING = 2048
@@ -155,6 +154,23 @@ def _known(decision: Decision) -> Decision:
     if decision.engine == "keras" or "keras" not in decision.candidates:
         return decision  # compared again, and refused with the reason
     return _known(replace(decision, engine="keras", why=f"{decision.engine} is not taken: {judged.why}"))
+
+
+def without_engine(decision: Decision, reason: str, setup: Setup) -> Decision | None:
+    """What is decided where the engine that was known to run a trunk cannot be built now: Keras runs it.
+
+    Args:
+        decision: What :func:`decide` gave.
+        reason: Why it cannot be built.
+        setup: Precision, batch, threads and device, as they were given to :func:`decide`.
+
+    Returns:
+        The decision; ``None`` where that engine alone was asked for, or it is Keras.
+    """
+    if not decision.compared or decision.engine == "keras" or "keras" not in decision.candidates:
+        return None
+    why = f"{decision.engine} is not taken: {reason.rstrip('.')}"
+    return _known(replace(decision, engine="keras", judged=None, setup=setup, why=why))
 
 
 def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup: Setup) -> Choice:

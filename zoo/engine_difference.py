@@ -16,6 +16,9 @@ from .errors import SurgeryError
 TOLERANCE = 1e-5
 #: Where Keras itself is farther than that from the exact result, an engine may be so many times as far from it.
 AS_NEAR = 2.0
+#: Where Keras itself is farther than that from float64, another network was computed in float64: one that holds more
+#: than its configuration and its variables say.
+PLAUSIBLE = 1e-2
 #: How many examples are compared with Keras, and how many of them with float64.
 EXAMPLES, EXACT_EXAMPLES = 4, 2
 
@@ -125,6 +128,9 @@ def judge(trunk: keras.Model, inputs: Any, ours: Sequence[np.ndarray], count: in
     if truth is None:
         return Verdict(False, found, f"{far}, and the network cannot be computed in float64 to say which is nearer")
     keras_off, ours_off = (difference([part[:count] for part in parts], truth) for parts in (theirs, ours))
+    if keras_off.largest > PLAUSIBLE:
+        what = f"its copy in float64 is another network: Keras is {keras_off.largest:.1e} from it"
+        return Verdict(False, found, f"{far}, and {what}")
     within = ours_off.largest <= max(TOLERANCE, AS_NEAR * keras_off.largest)
     compared = f"from float64 it is {ours_off.largest:.1e}, Keras itself {keras_off.largest:.1e}"
     return Verdict(within, found, f"{far}: rounding, since {compared}" if within else f"{far}; {compared}")

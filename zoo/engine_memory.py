@@ -1,8 +1,8 @@
 """What was found of the engines for a network on this machine: small files under ``ZOO_HOME/engines``.
 
 Of each engine its verdict: whether it gives Keras's results, and whether the place in a batch matters to them. Of all
-of them the choice, where they were timed. A file is never changed once it is there, so that two processes that find
-something at the same time end with the same.
+of them the choice, where they were timed. A file is not changed once it is there, so that two processes that find
+something at the same time end with the same; but for an engine that was not taken, and is when its user asks again.
 """
 
 import contextlib
@@ -124,7 +124,7 @@ def _judged(key: str, setup: Setup) -> Judged | None:
         return None
 
 
-def remember_verdict(identity: str, setup: Setup, engine: str, judged: Judged) -> Judged:
+def remember_verdict(identity: str, setup: Setup, engine: str, judged: Judged, *, again: bool = False) -> Judged:
     """Keeps what was found of an engine for a network.
 
     Args:
@@ -132,6 +132,7 @@ def remember_verdict(identity: str, setup: Setup, engine: str, judged: Judged) -
         setup: Precision, batch, threads and device, as asked for: the batch of ``judged`` may be another.
         engine: The engine's name.
         judged: What was found.
+        again: Whether it was looked at again, and this is to stand instead of what was found before.
 
     Returns:
         What is kept: another process may have been first, and then what it found holds.
@@ -140,7 +141,7 @@ def remember_verdict(identity: str, setup: Setup, engine: str, judged: Judged) -
         DeviceError: if it cannot be written.
     """
     key = _key("verdict", identity, setup, [engine])
-    _write(key, asdict(judged), lambda: _judged(key, setup))
+    _write(key, asdict(judged), lambda: None if again else _judged(key, setup))
     return _judged(key, setup) or judged
 
 
@@ -162,7 +163,7 @@ def _write(key: str, table: Mapping[str, Any], read: Callable[[], object]) -> No
             stream.flush()
             os.fsync(stream.fileno())
         if file.exists() and read() is None:
-            file.unlink(missing_ok=True)  # it cannot be read: one that another process writes now is whole
+            file.unlink(missing_ok=True)  # it is not to stand: one that another process writes now is whole
         try:
             os.link(part, file)
         except FileExistsError:

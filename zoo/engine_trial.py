@@ -13,8 +13,7 @@ from .engine import make
 from .engine_difference import EXAMPLES, judge
 from .engine_memory import Judged, recall_verdict, remember_verdict
 from .engines.interface import CannotRun, Engine, Setup
-from .errors import DeviceError
-from .extraction import NeighboursMatter
+from .errors import DeviceError, NeighboursMatter
 from .framework_error import said_by
 from .steadiness import same_bits, unsteady
 
@@ -55,9 +54,10 @@ def tried(case: Case, name: str, *, repeats: int = 0) -> Trial | str:
     if known and not known.taken and repeats:
         return known.why
     try:
-        trial = _known_trial(case, name, known) if known and known.taken else _compared(case, name)
+        trial = _known_trial(case, name, known) if known and known.taken else _compared(case, name, known is not None)
     except CannotRun as reason:
-        return _not_taken(case, name, str(reason).rstrip("."))
+        why = str(reason).rstrip(".")
+        return why if known else _not_taken(case, name, why)
     except DeviceError as reason:  # such as too little memory now
         return str(reason).rstrip(".")
     except NeighboursMatter:
@@ -79,8 +79,13 @@ def tried(case: Case, name: str, *, repeats: int = 0) -> Trial | str:
     return replace(trial, seconds=seconds)
 
 
-def _compared(case: Case, name: str) -> Trial | str:
+def _compared(case: Case, name: str, again: bool) -> Trial | str:
     """An engine that was compared with itself and with Keras; or why it is not to be taken.
+
+    Args:
+        case: What it is to run.
+        name: Its name.
+        again: Whether it was compared before, and not taken: if it is now, that stands.
 
     Raises:
         CannotRun: if it cannot be built.
@@ -98,7 +103,8 @@ def _compared(case: Case, name: str) -> Trial | str:
     with _closed_on_error(engine):
         if found:
             outputs = _one_by_one(engine, case)
-        kept, notes = remembered(case, name, beside_keras(case, name, engine.setup.batch, outputs))
+        judged = beside_keras(case, name, engine.setup.batch, outputs)
+        kept, notes = remembered(case, name, judged, again=again and judged.taken)
     if not kept.taken:
         engine.close()
         return kept.why
@@ -124,12 +130,12 @@ def _rows(inputs: Any, start: int, count: int) -> Any:
     return keras.tree.map_structure(lambda array: array[start : start + count], inputs)
 
 
-def remembered(case: Case, name: str, judged: Judged) -> tuple[Judged, tuple[str, ...]]:
-    """Keeps what was found; where another process was first, what it found holds."""
+def remembered(case: Case, name: str, judged: Judged, *, again: bool = False) -> tuple[Judged, tuple[str, ...]]:
+    """Keeps what was found; where another process was first, what it found holds, but where this was found again."""
     if case.identity is None:
         return judged, ()
     try:
-        return remember_verdict(case.identity, case.setup, name, judged), ()
+        return remember_verdict(case.identity, case.setup, name, judged, again=again), ()
     except DeviceError as reason:
         return judged, (f"not remembered: {reason}",)
 

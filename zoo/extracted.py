@@ -144,6 +144,8 @@ def extract(
     everything = np.arange(len(opened))
     side = Side(reader(opened, everything, form), opened.target.values, None, lambda: opened.digests)
     keep = cache if cache != "none" else "run"
+    if size is not None and keep == "run":
+        progress.line("cache_size changes nothing: what is kept for the run only has no such limit")
     settings = FeatureSettings(engine, precision, dtype, keep, size, memory, chosen.threads, chosen.name)
     graph = flat(model)
     edge = boundary(graph, frozenset(op.name for op in operations(graph)))

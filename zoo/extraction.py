@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import CacheError
+from .errors import CacheError, NeighboursMatter
 from .extraction_batches import plan_batches
 from .extraction_buffer import ShardBuffer
 from .feature_folder import Digests, FeatureFolder, as_bytes
@@ -30,15 +30,6 @@ class Streaming(Protocol):
 
 
 Step = Callable[[int, int], None]
-
-
-class NeighboursMatter(CacheError):
-    """What a trunk gives for an example depends on the others in its batch: its features cannot be kept."""
-
-    def __init__(self) -> None:
-        what = "What this trunk gives for an example changes with the other examples of its batch."
-        expected = "the same features, to the last bit, in every batch"
-        super().__init__(what, expected=expected, fix="Its features cannot be kept: --no-cache.")
 
 
 @dataclass(frozen=True)
@@ -99,7 +90,7 @@ def fill(
     for sink in sinks:
         sink.folder.refresh()
     damaged, waited, computed = 0, False, 0
-    if len(_missing(sinks, examples)) or any(sink.folder.damaged for sink in sinks):
+    if len(_missing(sinks, examples)):
         with ExitStack() as held:
             for sink in sorted(sinks, key=lambda sink: sink.folder.path):  # one order for all: nobody waits in a circle
                 waited = held.enter_context(sink.folder.alone(None if waited else waiting)) or waited
@@ -108,6 +99,8 @@ def fill(
             missing = _missing(sinks, examples)
             _Extraction(sinks, examples, run, batch).of(missing, read, step)
             computed = len(missing)
+    else:
+        damaged = sum(sink.folder.mend() for sink in sinks)
     for sink in sinks:
         sink.folder.touch()
     return Filled(len(np.unique(examples)) - computed, computed, damaged, waited)

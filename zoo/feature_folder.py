@@ -133,6 +133,20 @@ class FeatureFolder:
         self._bad.clear()
         return dropped
 
+    def mend(self) -> int:
+        """Removes what is damaged, where the folder may be written to.
+
+        Returns:
+            How many shards.
+        """
+        if not self._bad:
+            return 0
+        try:
+            with self.alone():
+                return self.refresh().drop_damaged()
+        except CacheError:
+            return 0
+
     def remove_leftovers(self) -> int:
         """Removes what processes that have ended left half-written."""
         return remove_leftovers(self.path)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from . import engine
-from .atomic import Life, alive, hidden
+from .atomic import Life, alive, hidden, remove_leftovers
 from .batch_shape import batch_of
 from .boundary import Boundary, cut_trunk
 from .caching import Caching, FeatureSettings, Room, bytes_of, decide_caching
@@ -105,7 +105,8 @@ class FeatureStore:
         wanted = Wanted(edge, plain, trunk, digest, setup, decision, unknown, self._bytes(trunk, rows))
         folder = self.folder(wanted, decision.engine) if decision.engine and not unknown else None
         missing = len(rows) if folder is None else len(folder.refresh().missing(rows.digests))
-        wanted = wanted.with_caching(self._caching(wanted, missing, rows, folder), len(rows) - missing)
+        caching = self._caching(wanted, missing, rows, folder)
+        wanted = wanted.with_caching(caching, 0 if caching.way == "run" else len(rows) - missing)
         self._decided[key] = graph, wanted  # held, so that no other network gets its id
         return wanted
 
@@ -142,7 +143,7 @@ class FeatureStore:
     def _place_of_run(self) -> Path:
         """The folder of what is kept for the run only: beside the cache, or where files of the moment are put."""
         if self._of_run is None:
-            root = self.cache.root if _writable(self.cache.root) else Path(tempfile.gettempdir()) / "zoo-features"
+            root = self.cache.root if _writable(self.cache.root) else _place_of_the_moment()
             self._of_run = hidden(root / f"run-{id(self):x}")
         return self._of_run
 
@@ -151,6 +152,7 @@ class FeatureStore:
         if self._life is None:
             try:
                 self._life = alive(self._place_of_run())
+                remove_leftovers(self._place_of_run().parent)
             except OSError as error:
                 raise unwritable(self._place_of_run(), error) from error
 
@@ -204,6 +206,12 @@ class FeatureStore:
         }
         found.about = {**about_of(found.path), **about, **found.about}
         return found
+
+
+def _place_of_the_moment() -> Path:
+    """Where files of the moment are put, a folder for each user: nobody may write into another's."""
+    user = os.getuid() if hasattr(os, "getuid") else "own"
+    return Path(tempfile.gettempdir()) / f"zoo-features-{user}"
 
 
 def _existing(folder: Path) -> Path:

@@ -11,12 +11,12 @@ import numpy as np
 from .boundary import Boundary
 from .byte_size import size_said
 from .caching import Room, decide_caching
-from .engine_choice import Choice, choose
+from .engine_choice import Choice, Decision, choose, without_engine
 from .engine_difference import Difference
 from .engine_memory import Remembered, remember
 from .engine_trial import Case, beside_keras, remembered
-from .errors import DeviceError
-from .extraction import Filled, NeighboursMatter, fill
+from .errors import DeviceError, NeighboursMatter
+from .extraction import Filled, fill
 from .feature_cache import Eviction
 from .feature_folder import FeatureFolder
 from .stored_features import Stored
@@ -50,15 +50,17 @@ class Filling:
         try:
             folder = self._folder_of(wanted)
             missing = folder.refresh().missing(rows.digests)
-            if len(missing) or folder.damaged:
+            if len(missing):
                 folder = self._chosen_folder(wanted)
                 missing = folder.refresh().missing(rows.digests)
-            if len(missing) or folder.damaged:
+            if len(missing):
                 if not self._room(len(missing), folder, later):
                     return None
                 self._fill(folder, later)
             else:
                 folder.touch()
+                if dropped := folder.mend():
+                    self._say(f"damaged shards of other examples that were removed: {dropped}")
                 self._say(f"the features of all {len(rows)} examples are in the cache")
                 self._say_precision(folder)
         except NeighboursMatter:
@@ -92,12 +94,22 @@ class Filling:
     def choice(self) -> Choice:
         """The engine, built when it is first needed."""
         if self._choice is None:
-            asked, decision = self.wanted.asked, self.wanted.decided
-            first = None if decision.compared else self.first
-            self._choice = choose(self.wanted.trunk, decision, first, min(len(self.rows), asked.batch), asked)
+            decision = self.wanted.decided
+            try:
+                self._choice = self._chosen(decision)
+            except DeviceError as reason:
+                other = without_engine(decision, str(reason), self.wanted.asked)
+                if other is None:
+                    raise
+                self._choice = self._chosen(other)
             for line in self._choice.lines:
                 self._say(line)
         return self._choice
+
+    def _chosen(self, decision: Decision) -> Choice:
+        asked = self.wanted.asked
+        first = None if decision.compared else self.first
+        return choose(self.wanted.trunk, decision, first, min(len(self.rows), asked.batch), asked)
 
     @property
     def first(self) -> Any:
@@ -175,7 +187,11 @@ class Filling:
         missing = folder.missing(rows.digests)
         if len(missing) < WORTH or running.setup.batch == 1:
             return None
-        others = [one for one in map(self._wanted, later) if self._fits(one)]
+        others = [one for one in map(self._wanted, later) if one.caching.once and one.digest != self.wanted.digest]
+        for one in others:
+            if not self._fits(one):
+                self._say_later(one, "it is run by another engine, or in other batches")
+        others = [one for one in others if self._fits(one)]
         found = [(one, self.store.folder(one, running.name, running.setup).refresh()) for one in others]
         lacking = [(one, there, there.missing(rows.digests)) for one, there in found]
         for one, there, left in lacking:
@@ -185,8 +201,11 @@ class Filling:
                 route = from_lower(self.graph, self.wanted, one, running, self.first, head, below.rows, folder)
                 if route is not None:
                     return route
+        for one, _, left in lacking:
+            if len(left) and not np.array_equal(left, missing):
+                self._say_later(one, "other examples than of this one are in the cache")
         same = [(one, there) for one, there, left in lacking if np.array_equal(left, missing)]
-        beside = self._with_room(folder, same, len(missing))
+        beside, going = self._with_room(folder, same, len(missing), [there for _, there in found])
         if not beside:
             return None
         route = together(self.wanted, beside, running, self.first, len(rows), rows.read, folder)
@@ -197,35 +216,50 @@ class Filling:
             if not self._may_give(one, there, [route.outputs[column] for column in sink.columns]):
                 route.running.close()
                 return None
+        self._evict(going)
         return route
 
     def _fits(self, one: Wanted) -> bool:
         """Whether another boundary's features may be computed by the engine of this one."""
-        wanted, running = self.wanted, self.choice.engine
+        running = self.choice.engine
         chosen = one.decided.engine in (None, running.name) and one.setup == running.setup
-        return one.digest != wanted.digest and chosen and bool(one.unknown) == bool(wanted.unknown)
+        return chosen and bool(one.unknown) == bool(self.wanted.unknown)
+
+    def _say_later(self, one: Wanted, why: str) -> None:
+        self._say(f"computed in a later stage: up to {one.name}; {why}")
 
     def _with_room(
-        self, folder: FeatureFolder, others: Sequence[tuple[Wanted, FeatureFolder]], count: int
-    ) -> list[tuple[Wanted, FeatureFolder]]:
-        """Those boundaries whose features fit beside those of now; says which do not, and makes room."""
-        cache, beside, needed = self.store.cache, [], count * (self.wanted.each or 0)
-        run_only, going = self.wanted.caching.way == "run", None
+        self,
+        folder: FeatureFolder,
+        others: Sequence[tuple[Wanted, FeatureFolder]],
+        count: int,
+        later: Sequence[FeatureFolder],
+    ) -> tuple[list[tuple[Wanted, FeatureFolder]], Sequence[Eviction]]:
+        """Those boundaries whose features fit beside those of now, and what has to go for that; says which do not fit.
+
+        What later stages will read stays, where there is room without it.
+        """
+        cache, needed = self.store.cache, count * (self.wanted.each or 0)
+        beside: list[tuple[Wanted, FeatureFolder]] = []
+        going: Sequence[Eviction] = ()
+        stay = set[Path]().union(*(each.shards_of(self.rows.digests) for each in (folder, *later)))
+        run_only = self.wanted.caching.way == "run"
         for one, there in others:
             if one.each is None:  # the plan says that it is run in every step
                 continue
             more = count * one.each
             folders = (folder, there, *(other for _, other in beside))
             using = set[Path]().union(*(each.shards_of(self.rows.digests) for each in folders))
-            if run_only or cache.evictions(needed + more, using=using) is not None:
-                beside.append((one, there))
-                needed += more
-                going = None if run_only else cache.evictions(needed, using=using)
-            else:
-                said = f"with it all would take {size_said(needed + more)}, too much"
-                self._say(f"computed again in a later stage: up to {one.name}; {said}")
-        self._evict(going or ())
-        return beside
+            room: Sequence[Eviction] | None = ()
+            if not run_only:
+                room = cache.evictions(needed + more, using=stay)
+                room = cache.evictions(needed + more, using=using) if room is None else room
+            if room is None:
+                self._say_later(one, f"with it all would take {size_said(needed + more)}, too much")
+                continue
+            beside.append((one, there))
+            needed, going = needed + more, room
+        return beside, going
 
     def _may_give(self, one: Wanted, folder: FeatureFolder, outputs: list[np.ndarray]) -> bool:
         """Whether the engine of now gives Keras's results for another boundary; has that run by it from now on."""

@@ -16,8 +16,7 @@ import tomli_w
 from .atomic import completed, write_text
 from .boundary import cut_head
 from .card import KERAS_FILE, BlockPattern, Card, WeightsFile, card_text
-from .checkpoint import save as save_checkpoint
-from .checkpoint import weights_digest
+from .checkpoint import CheckpointWriter, weights_digest
 from .copying import copy_state
 from .data import DECODER
 from .device import out_of_memory
@@ -108,11 +107,14 @@ def finetune(
     stages = zip(ready.recipe.stages, ready.plans, strict=True)
     write_text(folder / "plan.txt", "\n\n".join(f"stage {s.name}\n{plan}" for s, plan in stages) + "\n")
     started = time.perf_counter()
-    with keras.device(ready.device.name), _leftovers(folder, progress), store:
+    with keras.device(ready.device.name), _leftovers(folder, progress), store, CheckpointWriter() as checkpoints:
         with out_of_memory(ready.recipe.data.batch_size):
-            results = _train(ready, job, store, folder, progress)
+            results = _train(ready, job, store, folder, checkpoints, progress)
         seconds = time.perf_counter() - started
         metrics = _measured(ready, job, store, progress)
+        with completed(folder / MODEL) as part:
+            ready.network.save(part)
+        checkpoints.wait()
         return _finish(ready, folder, results, metrics, seconds, progress)
 
 
@@ -151,7 +153,14 @@ def options_of(given: dict[str, Any]) -> Options:
     return Options(**values)
 
 
-def _train(ready: Preparation, job: Job, store: FeatureStore, folder: Path, progress: Progress) -> list[StageResult]:
+def _train(
+    ready: Preparation,
+    job: Job,
+    store: FeatureStore,
+    folder: Path,
+    checkpoints: CheckpointWriter,
+    progress: Progress,
+) -> list[StageResult]:
     recipe = ready.recipe
     switches = trainable_switches(ready.network)
     working = in_precision(ready.network, recipe.compute.precision)
@@ -164,7 +173,7 @@ def _train(ready: Preparation, job: Job, store: FeatureStore, folder: Path, prog
         history = [{key: value for key, value in row.items() if key != "seconds"} for row in result.history]
         position = {"stage": index, "name": stage.name, "epoch": result.epochs, "history": history}
         file = folder / "checkpoints" / f"{index + 1}-{stage.name}.safetensors"
-        save_checkpoint(file, result.network, result.optimizer, position)
+        checkpoints.save(file, result.network, result.optimizer, position)
         write_history(folder, [row for r in results for row in r.history])
     if working is not ready.network:
         copy_state(flat(working), flat(ready.network))
@@ -215,8 +224,6 @@ def _finish(
     progress: Progress,
 ) -> Run:
     data = ready.data
-    with completed(folder / MODEL) as part:
-        ready.network.save(part)
     final = weights_digest(ready.network)
     side_of = {int(i): side for side in ("train", "val", "test", "unused") for i in getattr(ready.split, side)}
     write_split(folder, [(data.name_of(i), data.digest(i), side_of[i]) for i in range(len(data))])

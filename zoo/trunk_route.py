@@ -19,7 +19,7 @@ from .errors import DeviceError
 from .extraction import Sink
 from .feature_folder import FeatureFolder
 from .graph import inputs_of
-from .steadiness import unsteady
+from .steadiness import same_bits, unsteady
 from .wanted_features import Wanted
 
 #: With fewer examples to compute, making and comparing another way costs more than it saves.
@@ -81,11 +81,11 @@ def together(
     if made is None:
         return None
     given = made.run(first)
-    same = _equal([given[c] for c in sinks[0].columns], running.run(first))
+    same = same_bits([given[c] for c in sinks[0].columns], running.run(first))
     for (one, _), sink in zip(others, sinks[1:], strict=True):
         if same:
             with _only(one.trunk, running) as alone:
-                same = alone is not None and _equal([given[c] for c in sink.columns], alone.run(first))
+                same = alone is not None and same_bits([given[c] for c in sink.columns], alone.run(first))
     if not same or unsteady(made, first, given, min(count, made.setup.batch)) is not None:
         made.close()
         return None
@@ -124,7 +124,7 @@ def from_lower(
     if made is None:
         return None
     given = made.run(first_below)
-    if not _equal(given, running.run(first)) or unsteady(made, first_below, given, len(given[0])) is not None:
+    if not same_bits(given, running.run(first)) or unsteady(made, first_below, given, len(given[0])) is not None:
         made.close()
         return None
     columns = tuple(range(len(wanted.trunk.outputs)))
@@ -146,7 +146,3 @@ def _only(network: keras.Model, like: Engine) -> Iterator[Engine | None]:
         return
     with closing(made):
         yield made
-
-
-def _equal(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> bool:
-    return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(ours, theirs, strict=True))

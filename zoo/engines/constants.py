@@ -96,6 +96,8 @@ def with_constants(network: keras.Model, batch: int) -> Any:
 
     try:
         function = tf.function(traced, autograph=False).get_concrete_function(*specs(network, batch))
+    except (MemoryError, tf.errors.ResourceExhaustedError):  # as it is now, not as the network is
+        raise
     except Exception as reason:  # whatever a layer's own code raises
         raise CannotRun(said_by(reason).rstrip(".")) from reason
     _check(function, moved)

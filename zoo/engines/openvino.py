@@ -5,7 +5,8 @@ import importlib.util
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..byte_size import size_said
+from ..errors import DeviceError
 from ..framework_error import said_by
 from ..precision import computing_in
 from .bfloat16 import no_bfloat16
@@ -94,6 +97,8 @@ def _compile(function: Any, setup: Setup) -> Any:
     }
     try:
         return ov.Core().compile_model(_read(function), "CPU", hints)
+    except (DeviceError, MemoryError):  # as it is now, not as the network is
+        raise
     except Exception as reason:  # whatever OpenVINO raises on an operation that it does not know
         raise CannotRun(_told(reason)) from reason
 
@@ -101,12 +106,31 @@ def _compile(function: Any, setup: Setup) -> Any:
 def _read(function: Any) -> Any:
     """The graph as OpenVINO's reader of TensorFlow's files gives it: its converter of graphs in memory takes longer."""
     reader = importlib.import_module("openvino.frontend").FrontEndManager().load_by_framework("tf")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "graph.pb"
-        file.write_bytes(function.graph.as_graph_def().SerializeToString())
+    graph = function.graph.as_graph_def().SerializeToString()
+    with _file_of(graph) as file:
         read = reader.load(str(file))
         read.override_all_outputs([read.get_place_by_tensor_name(tensor.name) for tensor in function.outputs])
         return reader.convert(read)
+
+
+@contextmanager
+def _file_of(graph: bytes) -> Iterator[Path]:
+    """A file for a moment.
+
+    Raises:
+        DeviceError: if it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "graph.pb"
+            file.write_bytes(graph)
+            yield file
+    except OSError as reason:
+        what = f"OpenVINO is handed the network in a file, and that cannot be written: {reason.strerror or reason}."
+        expected = f"{size_said(len(graph))} where files of the moment are put"
+        raise DeviceError(
+            what, expected=expected, fix="Make room there, set TMPDIR, or use another engine."
+        ) from reason
 
 
 def _told(reason: Exception) -> str:

@@ -88,11 +88,34 @@ def _near(path: Path) -> str:
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal; of one that has not changed since it was last asked for, the same."""
     import hashlib
 
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        stamp = _stamp(file.fileno())
+        if stamp is None or stamp not in _DIGESTS:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            if stamp is None or stamp != _stamp(file.fileno()):
+                return found
+            _DIGESTS[stamp] = found
+        return _DIGESTS[stamp]
+
+
+#: The digests of files that were read, by what the system says of them.
+_DIGESTS: dict[tuple[int, ...], str] = {}
+#: Seconds for which a file must have been left alone: within one tick of its clock it may change and look the same.
+_SETTLED = 2.0
+
+
+def _stamp(file: int) -> tuple[int, ...] | None:
+    """What tells a file from another one, and from itself changed; ``None`` where it was changed just now."""
+    import os
+    import time
+
+    now = os.fstat(file)
+    if time.time() - max(now.st_mtime, now.st_ctime) < _SETTLED:
+        return None
+    return now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
 
 def _card_of_keras_file(path: Path) -> Card:
