@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from zoo import engine, engine_choice, engine_memory, engine_trial
-from zoo.engine_choice import WORTH_TIMING, choose, decide, without_engine
+from zoo.engine_choice import WORTH_TIMING, Choice, choose, decide, without_engine
 from zoo.engine_difference import Difference, Verdict
 from zoo.engine_memory import (
     Judged,
@@ -46,6 +46,12 @@ def taken(
     return choose(trunk, decide(trunk, wanted, count, setup, identity), images(16), 16, setup)
 
 
+def found_before(choice: Choice) -> tuple[str, ...]:
+    """What is said when a verdict is remembered: whose figures these are."""
+    first, *others = choice.lines
+    return (f"{first} (found before)" if ";" in first else first, *others)
+
+
 def speeds(monkeypatch: pytest.MonkeyPatch, **seconds: float) -> list[str]:
     """Has engines take so many seconds a batch; gives the list of those that are timed."""
     timed: list[str] = []
@@ -65,7 +71,7 @@ def test_few_examples_get_the_default_and_nothing_is_timed(trunk: keras.Model, h
     again = decide(trunk, "auto", MANY - 1, SETUP, "a")
     assert again.compared
     remembered = choose(trunk, again, None, 16, SETUP)
-    assert (remembered.lines, remembered.difference) == (choice.lines, choice.difference)
+    assert (remembered.lines, remembered.difference) == (found_before(choice), choice.difference)
     assert decide(trunk, "auto", MANY, SETUP, "a").engine is None, "many are timed all the same"
 
 
@@ -320,7 +326,7 @@ def test_where_the_place_in_a_batch_matters_examples_are_run_one_by_one(wanted: 
     assert gap(np.asarray(trunk(x)), np.concatenate([choice.engine.run(row[None])[0] for row in x])) < 1e-5
     again = decide(trunk, wanted, 1, SETUP, "a")
     assert (again.setup.batch, again.compared) == (1, True)
-    assert choose(trunk, again, None, 1, SETUP).lines == choice.lines
+    assert choose(trunk, again, None, 1, SETUP).lines == found_before(choice)
     assert decide(trunk, wanted, 1, SETUP, "another network").setup.batch == 16
 
 
@@ -394,17 +400,15 @@ def test_what_was_found_is_not_found_again(
         monkeypatch.setattr(engine_trial, what, lambda *a, **k: pytest.fail("it was found before"))
     for count in (1, 16, MANY - 1):
         again = choose(trunk, decide(trunk, "auto", count, setup, "a"), None, count, setup)
-        assert (again.lines, again.difference) == (first.lines, first.difference)
+        assert (again.lines, again.difference) == (found_before(first), first.difference)
 
 
 def test_another_boundary_s_verdict_can_be_noted(trunk: keras.Model, home: Path):
     remember_verdict("a", SETUP, "tensorflow", Judged(True, "as computed with another", Difference(0.0, 0.0), 1))
     found = decide(trunk, "auto", 16, SETUP, "a")
     assert (found.compared, found.setup.batch) == (True, 1)
-    line = (
-        "engine tensorflow, float32, batches of 1: the default for fewer than 2048 examples; as computed with another"
-    )
-    assert choose(trunk, found, None, 16, SETUP).lines[0] == line
+    (line, _) = choose(trunk, found, None, 16, SETUP).lines
+    assert line.endswith(": the default for fewer than 2048 examples; as computed with another (found before)")
 
 
 def test_of_two_verdicts_the_first_holds(trunk: keras.Model, home: Path, monkeypatch: pytest.MonkeyPatch):

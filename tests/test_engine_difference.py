@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from zoo import engine
-from zoo.engine_difference import TOLERANCE, Difference, difference, in_float64, in_inference, judge
+from zoo.engine_difference import TOLERANCE, Difference, as_near, difference, in_float64, in_inference, judge
 from zoo.engines.interface import Setup
 
 from .networks import images, live, small_convnet
@@ -105,6 +105,21 @@ def test_a_network_without_float64_is_held_to_the_tolerance():
     verdict = judge(trunk, x, [np.asarray(trunk(x)) + 0.01], 16)
     assert not verdict.within
     assert "cannot be computed in float64" in verdict.why
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "near"),
+    [
+        (Difference(9e-6, 9e-6), Difference(0.0, 0.0), True),
+        (Difference(1.2e-5, 3e-6), Difference(5.2e-6, 2e-6), True),
+        (Difference(2.2e-5, 3e-6), Difference(5.2e-6, 2e-6), False),
+        (Difference(1.2e-5, 5e-6), Difference(5.2e-6, 2e-6), False),
+        (Difference(np.inf, np.inf), Difference(5.2e-6, 2e-6), False),
+    ],
+)
+def test_rounding_is_as_near_typically_and_where_it_is_farthest(ours: Difference, theirs: Difference, near: bool):
+    """A few examples say less of the largest difference than of the typical one."""
+    assert as_near(ours, theirs) == near
 
 
 def test_a_copy_that_computes_something_else_is_no_judge(deep: keras.Model):

@@ -200,7 +200,7 @@ def choose(trunk: keras.Model, decision: Decision, first: Any, count: int, setup
         return _timed(case, decision)
     if decision.judged is not None:
         trial = Trial(build(trunk, decision.engine, decision.setup), decision.judged)
-        return _choice(case, trial, trial.why(decision.why))
+        return _choice(case, trial, f"{trial.why(decision.why)} (found before)" if trial.judged.why else decision.why)
     trial = tried(case, decision.engine)
     if isinstance(trial, Trial):
         return _choice(case, trial, trial.why(decision.why))

@@ -298,7 +298,7 @@ def _gap(found: Difference) -> dict[str, float]:
 
 def _told(filled: Filled, wanted: Wanted, seconds: float) -> str:
     speed = f", {filled.computed / seconds:.0f} a second" if seconds > 0 else ""
-    done = f"{filled.computed} examples in {seconds:.1f} s{speed}"
+    done = f"{filled.computed} example{'' if filled.computed == 1 else 's'} in {seconds:.1f} s{speed}"
     parts = [f"the trunk up to {wanted.name} ({wanted.size}) was run on {done}"]
     parts += [f"{filled.found} were in the cache"] if filled.found else []
     if filled.damaged:

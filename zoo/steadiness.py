@@ -13,11 +13,11 @@ import keras
 import numpy as np
 
 from .engine_difference import (
-    AS_NEAR,
     EXACT_EXAMPLES,
     PLAUSIBLE,
     TOLERANCE,
     Difference,
+    as_near,
     difference,
     in_float64,
     in_inference,
@@ -198,5 +198,5 @@ def _as_near(engine: Engine, first: Any, ours: list[np.ndarray], moved: list[np.
     truth = in_inference(engine.trunk, few) if narrow else in_float64(engine.trunk, few)
     if truth is None:
         return False
-    before, after = difference(ours, truth).largest, difference(moved, truth).largest
-    return (narrow or before <= PLAUSIBLE) and after <= max(TOLERANCE, AS_NEAR * before)
+    before, after = difference(ours, truth), difference(moved, truth)
+    return (narrow or before.largest <= PLAUSIBLE) and as_near(after, before)
