@@ -1,8 +1,12 @@
 """Networks at paths: what is one, and what each message says of what is not."""
 
+import hashlib
 import json
+import os
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -230,3 +234,30 @@ def test_a_damaged_archive_is_not_a_keras_file(tmp_path):
 def test_the_digest_is_sha_256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_file_that_has_not_changed_is_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One that was changed just now always is: within a tick of the clock it may change and look the same."""
+    file = tmp_path / "w"
+    file.write_bytes(b"one")
+    hashed, found = [], hashlib.file_digest
+
+    def counted(stream: Any, kind: str) -> Any:
+        hashed.append(kind)
+        return found(stream, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    assert digest_of(file) == digest_of(file) == hashlib.sha256(b"one").hexdigest()
+    assert len(hashed) == 2
+    monkeypatch.setattr("zoo.sources.path._SETTLED", -1e9)
+    assert digest_of(file) == digest_of(file) == hashlib.sha256(b"one").hexdigest()
+    assert len(hashed) == 3
+    time.sleep(0.05)
+    stat = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digest_of(file) == hashlib.sha256(b"two").hexdigest(), "its times and size can be made to look the same"
+    other = tmp_path / "v"
+    other.write_bytes(b"six")
+    other.replace(file)
+    assert digest_of(file) == hashlib.sha256(b"six").hexdigest()
