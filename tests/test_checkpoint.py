@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.checkpoint import load, save, weights_digest
+from zoo.checkpoint import CheckpointWriter, load, save, weights_digest
 from zoo.errors import RunError
 
 from .networks import clusters, dense_net, small_convnet
@@ -60,3 +60,31 @@ def test_the_digest_is_of_names_and_bytes():
     assert weights_digest(model) != first
     kernel.assign(old)
     assert weights_digest(model) == first
+
+
+def test_what_is_written_beside_the_run_is_what_was_then(tmp_path):
+    """Training goes on while a checkpoint is written: it holds the weights of the moment at which it was asked for."""
+    model = trained()
+    optimizer = model.optimizer
+    then = weights_digest(model)
+    with CheckpointWriter() as writer:
+        for i in range(3):
+            writer.save(tmp_path / f"{i}.safetensors", model, optimizer, {"epoch": i})
+        for _ in range(3):
+            model.train_on_batch(*clusters(32))
+    assert weights_digest(model) != then
+    for i in range(3):
+        assert load(tmp_path / f"{i}.safetensors", model, optimizer) == {"epoch": i}
+        assert weights_digest(model) == then
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_checkpoint_that_cannot_be_written_is_an_error(again, tmp_path):
+    """Told by whatever comes next: the next checkpoint, or the end."""
+    model = trained()
+    optimizer = model.optimizer
+    with pytest.raises(OSError), CheckpointWriter() as writer:
+        writer.save(tmp_path / "nowhere" / "1.safetensors", model, optimizer, {})
+        if again:
+            writer.save(tmp_path / "2.safetensors", model, optimizer, {})
+            pytest.fail("the first was not told")
