@@ -24,7 +24,8 @@ from zoo.engine_memory import (
 )
 from zoo.engines import openvino
 from zoo.engines.interface import CannotRun, Setup
-from zoo.errors import DeviceError, NeighboursMatter
+from zoo.errors import DeviceError
+from zoo.neighbours import NeighboursMatter
 
 from .networks import gap, images, small_convnet
 from .processors import needs_bfloat16

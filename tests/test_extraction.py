@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo import extraction
-from zoo.errors import CacheError, NeighboursMatter
+from zoo.errors import CacheError
 from zoo.extraction import Sink, fill
 from zoo.extraction_batches import plan_batches
 from zoo.feature_folder import FeatureFolder, shards_in
 from zoo.feature_shard import DATA
+from zoo.neighbours import NeighboursMatter
 
 ROOT = Path(__file__).parents[1]
 BATCH = 4

@@ -20,6 +20,7 @@ from zoo.layers import FrozenBatchNorm
 from zoo.precision import in_precision
 
 from .networks import NETWORKS, gap, images, small_convnet, values
+from .processors import takes_channels_first
 
 layers = keras.layers
 Make = Callable[..., Any]
@@ -108,10 +109,16 @@ def axis_of(layer: Any) -> int:
     return 1 if getattr(layer, "data_format", "") == "channels_first" else -1
 
 
+def skip_where_it_cannot_run(kind: str) -> None:
+    if "channels first" in kind and not takes_channels_first():
+        pytest.skip("TensorFlow does not convolve with the channels first on this processor")
+
+
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("kind", KINDS | BELOW_ONLY)
 def test_into_the_layer_below(kind: str, use_bias: bool):
     make, shape = (KINDS | BELOW_ONLY)[kind]
+    skip_where_it_cannot_run(kind)
     low = make(use_bias=use_bias, name="low")
     model = chain(shape, low, layers.BatchNormalization(axis_of(low), name="norm"), layers.ReLU(name="top"))
     result = check(model, {"norm"})
@@ -123,6 +130,7 @@ def test_into_the_layer_below(kind: str, use_bias: bool):
 @pytest.mark.parametrize("kind", KINDS)
 def test_into_the_layer_above(kind: str, use_bias: bool):
     make, shape = KINDS[kind]
+    skip_where_it_cannot_run(kind)
     high = make(use_bias=use_bias, activation="tanh", name="high")
     model = chain(shape, layers.BatchNormalization(axis_of(high), name="norm"), high)
     result = check(model, {"norm"})

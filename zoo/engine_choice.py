@@ -11,7 +11,8 @@ from .engine_difference import Difference
 from .engine_memory import Judged, Remembered, key_of, recall, recall_verdict, remember
 from .engine_trial import Case, Trial, tried
 from .engines.interface import Engine, Setup, computes_in
-from .errors import DeviceError, NeighboursMatter
+from .errors import DeviceError
+from .neighbours import NeighboursMatter
 
 #: From so many examples on, timing costs less than the fastest engine can save.
 WORTH_TIMING = 2048

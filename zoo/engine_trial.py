@@ -13,8 +13,9 @@ from .engine import make
 from .engine_difference import EXAMPLES, judge
 from .engine_memory import Judged, recall_verdict, remember_verdict
 from .engines.interface import CannotRun, Engine, Setup
-from .errors import DeviceError, NeighboursMatter
+from .errors import DeviceError
 from .framework_error import said_by
+from .neighbours import NeighboursMatter
 from .steadiness import same_bits, unsteady
 
 

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import CacheError, NeighboursMatter
+from .errors import CacheError
 from .extraction_batches import plan_batches
 from .extraction_buffer import ShardBuffer
 from .feature_folder import Digests, FeatureFolder, as_bytes
+from .neighbours import NeighboursMatter
 from .read_ahead import Read, read_ahead
 
 #: A shard is written when it holds so many bytes, or so many seconds of work: that is what a kill can lose.

@@ -15,10 +15,11 @@ from .engine_choice import Choice, Decision, choose, without_engine
 from .engine_difference import Difference
 from .engine_memory import Remembered, remember
 from .engine_trial import Case, beside_keras, remembered
-from .errors import DeviceError, NeighboursMatter
+from .errors import DeviceError
 from .extraction import Filled, fill
 from .feature_cache import Eviction
 from .feature_folder import FeatureFolder
+from .neighbours import NeighboursMatter
 from .stored_features import Stored
 from .trunk_route import WORTH, Route, direct, from_lower, together
 from .trunk_rows import TrunkRows
