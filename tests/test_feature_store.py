@@ -1,5 +1,6 @@
 """What crosses a run's boundaries: found or computed, in one pass or from below, and always the same bits."""
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from zoo import engine
 from zoo.boundary import Boundary
 from zoo.caching import FeatureSettings
 from zoo.enforcement import edge_of
-from zoo.errors import CacheError, DeviceError, RecipeError
+from zoo.errors import DeviceError, RecipeError
 from zoo.feature_cache import FeatureCache
 from zoo.feature_folder import FeatureFolder
 from zoo.feature_store import FeatureStore
@@ -238,11 +239,10 @@ def test_damage_to_other_examples_features_costs_nothing_and_stops_nobody(networ
             (one.parent / "manifest.json").write_bytes(bytes(content))
 
     def no(*args, **kwargs):
-        what = "It may only be read."
-        raise CacheError(what)
+        raise OSError(errno.EROFS, "it may only be read")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FeatureFolder, "alone", no)
+        patch.setattr("zoo.feature_folder.locked", no)
         again, lines = got(network, "block2", x[:20])
         assert bits(again) == bits(first)
         assert "all 20 examples are in the cache" in lines and "damaged" not in lines

@@ -134,7 +134,7 @@ class FeatureFolder:
         return dropped
 
     def mend(self) -> int:
-        """Removes what is damaged, where the folder may be written to.
+        """Removes what is damaged, where the folder may be written to and no other process adds to it right now.
 
         Returns:
             How many shards.
@@ -142,9 +142,9 @@ class FeatureFolder:
         if not self._bad:
             return 0
         try:
-            with self.alone():
+            with locked(self.path / LOCK, wait=False):
                 return self.refresh().drop_damaged()
-        except CacheError:
+        except (OSError, CacheError):
             return 0
 
     def remove_leftovers(self) -> int:

@@ -188,9 +188,9 @@ class Filling:
         missing = folder.missing(rows.digests)
         if len(missing) < WORTH or running.setup.batch == 1:
             return None
-        others = [one for one in map(self._wanted, later) if one.caching.once and one.digest != self.wanted.digest]
+        others = [one for one in map(self._wanted, later) if one.each and one.digest != self.wanted.digest]
         for one in others:
-            if not self._fits(one):
+            if not self._fits(one) and one.known < len(rows):
                 self._say_later(one, "it is run by another engine, or in other batches")
         others = [one for one in others if self._fits(one)]
         found = [(one, self.store.folder(one, running.name, running.setup).refresh()) for one in others]
@@ -246,9 +246,7 @@ class Filling:
         stay = set[Path]().union(*(each.shards_of(self.rows.digests) for each in (folder, *later)))
         run_only = self.wanted.caching.way == "run"
         for one, there in others:
-            if one.each is None:  # the plan says that it is run in every step
-                continue
-            more = count * one.each
+            more = count * (one.each or 0)
             folders = (folder, there, *(other for _, other in beside))
             using = set[Path]().union(*(each.shards_of(self.rows.digests) for each in folders))
             room: Sequence[Eviction] | None = ()
