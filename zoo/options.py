@@ -44,6 +44,7 @@ class Options:
     precision: str | None = None
     threads: int | None = None
     device: str | None = None
+    checkpoint_every: float | None = None
     freeze: str | None = None
     head_epochs: int | None = None
     head_learning_rate: float | None = None
@@ -79,6 +80,7 @@ _PART_OF = {
     **dict.fromkeys(
         (
             "engine", "trunk_precision", "cache", "cache_size", "feature_dtype", "precision", "threads", "device",
+            "checkpoint_every",
         ),
         "compute",
     ),

@@ -3,6 +3,7 @@
 A recipe is data. What is not written has a default; the recipe in a run folder has every default written out.
 """
 
+import math
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -83,7 +84,8 @@ class ComputePart:
     """``[compute]``: how it is computed; ``threads = 0`` means as many as the machine has, up to 8: the run says.
 
     ``engine`` and ``trunk_precision`` are for what is frozen; ``cache``, ``cache_size`` and ``feature_dtype`` for what
-    it gives.
+    it gives. ``checkpoint_every`` is the seconds between the checkpoints within a stage, 0 for none; by default as
+    often as costs little, and every five minutes at least.
     """
 
     engine: str = "auto"
@@ -94,6 +96,7 @@ class ComputePart:
     precision: str = "float32"
     threads: int = 0
     device: str = "auto"
+    checkpoint_every: float | None = None
 
 
 @dataclass(frozen=True)
@@ -164,10 +167,13 @@ def _read(table: Table) -> Recipe:
             precision=inner.choice("precision", PRECISIONS, "float32"),
             threads=inner.take("threads", int, 0),
             device=inner.take("device", str, "auto"),
+            checkpoint_every=inner.optional("checkpoint_every", float),
         )
         size = compute.cache_size
         inner.check("cache_size", size is None or size_of(size) is not None, "a size, such as 20 GB", size)
         inner.check("threads", compute.threads >= 0, "0 or more", compute.threads)
+        every = compute.checkpoint_every
+        inner.check("checkpoint_every", every is None or 0 <= every < math.inf, "seconds, 0 or more", every)
     stages = table.tables("stage", read_stage, named=True)
     table.close()
     names = [stage.name for stage in stages]

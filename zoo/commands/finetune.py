@@ -160,6 +160,12 @@ _compute = _group(
     ),
     click.option("--device", metavar="auto|cpu|gpu[:N]", help="Where it computes.  [default: auto]"),
     click.option("--threads", type=int, help="CPU threads; 0 for all, up to 8.  [default: 0]"),
+    click.option(
+        "--checkpoint-every",
+        type=float,
+        metavar="SECONDS",
+        help="Write a checkpoint so often within a stage; 0 for none.  [default: as often as costs little]",
+    ),
 )
 
 
