@@ -52,7 +52,7 @@ def test_a_built_in_name_wins_over_a_file_unless_written_as_a_path(tmp_path, mon
     [
         ("characters:exmples=3", "the built-in data 'characters' has no argument 'exmples'. Did you mean 'examples'?"),
         ("characters:seed=x", "the argument seed is not of its type. Expected a whole number; received 'x'."),
-        ("digits:seed=1", "the built-in data 'digits' has no argument 'seed'. It takes none: write 'digits'."),
+        ("digits:seed=1", "the built-in data 'digits' has no argument 'seed'. Known: classes."),
         ("digist", "There is no file or folder 'digist'. Did you mean 'digits'?"),
         ("nowhere/at/all", "There is no file or folder 'nowhere/at/all'. Nor is there a folder 'nowhere/at'."),
         ("phtos", "There is no file or folder 'phtos'. Did you mean 'photos'?"),

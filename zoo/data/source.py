@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 
 from zoo.data.arrays import ArrayData
+from zoo.data.class_choice import chosen_classes, of_classes
 from zoo.data.csv_file import is_table
 from zoo.data.dataset import Dataset
 from zoo.data.decoded import Step
 from zoo.data.decoding import UnreadableImage, image_format
 from zoo.data.folder import read_folder
 from zoo.data.images import read_bytes
+from zoo.data.naming import naming
 from zoo.data.npz import read_npz
 from zoo.data.table import read_table
 from zoo.data.targets import check_asked
 from zoo.errors import DataError, close_matches
 
 BUILTIN: dict[str, dict[str, type]] = {
-    "digits": {},
-    "characters": {"examples": int, "seed": int, "size": int},
+    "digits": {"classes": str},
+    "characters": {"examples": int, "seed": int, "size": int, "classes": str},
 }
-"""The built-in data, and the arguments that each takes after a colon."""
+"""The built-in data, and the arguments that each takes after a colon; ``classes`` are chosen of the finished data."""
 
 
 def open_data(
@@ -44,8 +46,8 @@ def open_data(
     Args:
         source: A folder of class folders, or of images; a ``.csv``; an ``.npz``; a pair of arrays ``(x, y)``, or ``x``
             alone, unlabelled; a data set, returned as it is; or a built-in name, ``digits`` or ``characters``, with
-            arguments after a colon: ``characters:examples=20000,seed=3``. A file of such a name is written
-            ``./digits``.
+            arguments after a colon: ``characters:examples=20000,seed=3``, ``digits:classes=0-4``. A file of such a
+            name is written ``./digits``.
         skip_bad: Leave out image files that cannot be read, instead of stopping.
         target: ``auto``, or what is to be predicted: ``classes``, ``labels``, ``numbers``, ``none``.
         label_column: The column, or columns, of a CSV to be predicted.
@@ -156,14 +158,22 @@ def _builtin(source: str, name: str, arguments: str, target: str) -> Dataset:
         key, _, value = (part.strip() for part in argument.partition("="))
         if key not in known:
             what = f"{source!r}: the built-in data '{name}' has no argument {key!r}."
-            raise DataError(what, fix=close_matches(key, known) if known else f"It takes none: write '{name}'.")
+            raise DataError(what, fix=close_matches(key, known))
         try:
             given[key] = known[key](value)
         except ValueError as error:
             what = f"{source!r}: the argument {key} is not of its type."
             raise DataError(what, expected="a whole number", received=repr(value)) from error
+    wanted = given.pop("classes", None)
     x, y, classes = importlib.import_module(f"zoo.data.builtin.{name}").load(**given)
-    return ArrayData(x, y, classes=classes, target=target, source=source)
+    if wanted is None:
+        return ArrayData(x, y, classes=classes, target=target, source=source)
+    with naming(source):
+        chosen = chosen_classes(wanted, classes)
+    kept, y = of_classes(chosen, y)
+    rows = [f"row {index}" for index in kept]  # of the whole data set
+    named = [classes[place] for place in chosen]
+    return ArrayData(x[kept], y, classes=named, target=target, names=rows, source=source)
 
 
 def _missing(path: Path) -> DataError:
