@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from zoo import recipe as recipes
 from zoo import trunk_options
 from zoo.errors import RecipeError
+from zoo.keras_names import (
+    AUGMENTATION_LAYERS,
+    CLIPPING,
+    OPTIMIZERS,
+    SCHEDULE_CLASSES,
+    SCHEDULES,
+    SWITCHES,
+)
 from zoo.recipe import ComputePart, DataPart, ModelPart, Recipe, TopPart, parse_recipe, read_recipe, recipe_text
-from zoo.recipe_stage import BATCH_NORM, StagePart
+from zoo.recipe_stage import BATCH_NORM, THAWS, StagePart
 
 WHOLE = {
     "schema": 1,
@@ -169,6 +177,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("top.dropout", float("nan"), "0 to below 1; received nan"),
         ("top.label_smoothing", 1.0, "0 to below 1"),
         ("compute.threads", -1, "0 or more; received -1"),
+        ("compute.device", "tpu", "auto, cpu, gpu or gpu:N; received 'tpu'"),
+        ("compute.cache_size", "plenty", "a size, such as 20 GB; received 'plenty'"),
         ("stage", [1], "tables, each headed [[stage]]"),
         ("stage[0].epochs", 0, "1 or more; received 0"),
         ("stage[0].optimizer", {"learning_rate": 0.1}, '{ name = "adam", learning_rate = 1e-3 }'),
@@ -182,7 +192,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
             "a finite number, 0 or more; received -1.0",
         ),
         ("stage[0].optimizer.weight_decay", -0.1, "a finite number, 0 or more; received -0.1"),
-        ("stage[0].optimizer.momentum", -0.1, "a finite number, 0 or more; received -0.1"),
+        ("stage[1].optimizer.momentum", -0.1, "a finite number, 0 or more; received -0.1"),
         ("stage[0].optimizer.clipnorm", 0, "a finite number above 0; received 0"),
         ("stage[0].optimizer.clipvalue", -1.0, "a finite number above 0; received -1.0"),
         ("stage[0].optimizer.global_clipnorm", float("inf"), "a finite number above 0; received inf"),
@@ -296,14 +306,37 @@ arguments = st.dictionaries(
     texts, st.booleans() | st.integers(0, 2**40) | st.floats(allow_nan=False, allow_infinity=False) | texts, max_size=3
 )
 optional = st.none() | texts
-optimizers = st.builds(lambda rest, name: {**rest, "name": name}, arguments, names)
-stopping = st.fixed_dictionaries({"monitor": texts, "patience": st.integers(1, 99), "min_delta": st.floats(0, 1)})
+
+
+@st.composite
+def schedules(draw):
+    """A schedule of a rate, with some of its arguments."""
+    name = draw(st.sampled_from([name for name in SCHEDULES if name not in ("one_cycle_momentum", "warm_up")]))
+    given = draw(st.lists(st.sampled_from(SCHEDULES[name]), unique=True, max_size=3))
+    longer = draw(st.sampled_from([name, *(long for long, short in SCHEDULE_CLASSES.items() if short == name)]))
+    return {"name": longer, **{key: draw(st.floats(0, 9)) for key in given}}
+
+
+@st.composite
+def optimizers(draw):
+    """An optimizer in any case, with some of its arguments."""
+    name = draw(st.sampled_from([*OPTIMIZERS]))
+    given = draw(st.lists(st.sampled_from(OPTIMIZERS[name]), unique=True, max_size=4))
+    given = [key for key in given if key not in (*CLIPPING[1:], "use_ema", "exclude_layers")]
+    values = {key: draw(st.booleans() if key in SWITCHES else st.floats(0.125, 9)) for key in given}
+    if draw(st.booleans()):
+        values["learning_rate"] = draw(schedules())
+    return {"name": draw(st.sampled_from([name, name.upper(), name.title()])), **values}
+
+
+monitors = st.sampled_from(["loss", "val_loss"])
+stopping = st.fixed_dictionaries({"monitor": monitors, "patience": st.integers(1, 99), "min_delta": st.floats(0, 1)})
 modes = st.sampled_from(BATCH_NORM)
 
 
 plateaus = st.fixed_dictionaries(
     {
-        "monitor": texts,
+        "monitor": monitors,
         "factor": st.floats(0.01, 0.99),
         "patience": st.integers(1, 99),
         "min_delta": st.floats(0, 1),
@@ -316,78 +349,96 @@ averaging = st.fixed_dictionaries({"start": st.floats(0, 0.99), "every": st.inte
 
 @st.composite
 def stages(draw):
-    learning = draw(st.lists(names, max_size=3).map(tuple) | st.none())
+    learning = draw(st.lists(names, min_size=1, max_size=3, unique=True).map(tuple) | st.none())
+    freeze = None if learning else draw(texts)
+    optimizer = draw(optimizers())
+    ends = draw(st.sampled_from(("", "stopping", "plateau", "averaging")))  # they exclude one another
+    constant = not isinstance(optimizer.get("learning_rate"), dict)
+    averages = optimizer["name"].lower() == "schedulefreeadamw"
     rates = draw(st.sampled_from(("none", "decay", "multipliers")))
     return StagePart(
         name=draw(names),
         epochs=draw(st.integers(1, 1000)),
-        optimizer=draw(optimizers),
+        optimizer=optimizer,
         train=learning,
-        freeze=draw(texts) if learning is None else None,
+        freeze=freeze,
+        thaw=draw(st.sampled_from(THAWS)) if freeze != "all" and len(learning or "..") > 1 else "at_once",
         layer_decay=draw(st.floats(0, 1, exclude_min=True)) if rates == "decay" else None,
         multipliers=draw(weights) if rates == "multipliers" else None,
         batch_norm=draw(modes | st.dictionaries(texts, modes, min_size=1, max_size=2)),
-        early_stopping=draw(st.none() | stopping),
-        reduce_on_plateau=draw(st.none() | plateaus),
+        early_stopping=draw(stopping) if ends == "stopping" and not averages else None,
+        reduce_on_plateau=draw(plateaus) if ends == "plateau" and constant else None,
         l2_sp=draw(st.none() | st.fixed_dictionaries({"alpha": st.floats(0, 1), "beta": st.floats(0, 1)})),
-        weight_averaging=draw(st.none() | averaging),
+        weight_averaging=draw(averaging) if ends == "averaging" and not averages else None,
     )
 
 
 @st.composite
 def data_parts(draw):
     limit = draw(st.none() | st.integers(1, 10**6))
-    layers = st.lists(st.builds(lambda rest, name: {**rest, "name": name}, arguments, texts), min_size=1, max_size=2)
+    named = st.sampled_from(AUGMENTATION_LAYERS)
+    layers = st.lists(st.builds(lambda rest, name: {**rest, "name": name}, arguments, named), min_size=1, max_size=2)
+    kind = draw(st.sampled_from(("path_column", "text_column", "feature_columns", "")))
+    columns = {"feature_columns": draw(st.lists(texts, max_size=2).map(tuple))} if kind == "feature_columns" else {}
+    columns |= {kind: draw(optional)} if kind in ("path_column", "text_column") else {}
+    taken = [name for value in columns.values() for name in ((value,) if isinstance(value, str) else value or ())]
+    augment = draw(st.sampled_from(recipes.AUGMENTATIONS) | layers.map(tuple))
+    alone = isinstance(augment, str) and augment not in ("none", "mixup", "cutmix")
     return DataPart(
-        path=draw(texts),
+        path=draw(texts.filter(lambda path: not path.endswith(".npz"))),
         val=draw(shares),
         test=draw(shares if limit is None else shares | st.just("rest")),
         limit_per_class=limit,
-        augment=draw(st.sampled_from(recipes.AUGMENTATIONS) | layers.map(tuple)),
+        augment=augment,
         batch_size=draw(st.integers(1, 10**6)),
         class_weights=draw(st.sampled_from(("none", "balanced")) | weights),
-        target=draw(st.sampled_from(recipes.TARGETS)),
-        label_column=draw(st.lists(texts, max_size=2).map(tuple)),
-        path_column=draw(optional),
-        text_column=draw(optional),
-        feature_columns=draw(st.lists(texts, max_size=2).map(tuple)),
+        label_column=draw(st.lists(texts, max_size=2).map(lambda some: tuple(n for n in some if n not in taken))),
         skip_bad=draw(st.booleans()),
-        views=draw(st.integers(0, 9)),
+        views=draw(st.integers(0, 9)) if alone else 0,
+        **columns,
     )
 
 
-whole = st.builds(
-    Recipe,
-    model=st.one_of(
-        st.builds(ModelPart, texts, optional, st.booleans()),
-        st.builds(ModelPart, texts, optional, st.just(True), arguments),
-    ),
-    data=data_parts(),
-    seed=st.integers(0, 2**63 - 1),
-    top=st.builds(
-        TopPart,
-        st.lists(st.integers(1, 10**6), max_size=3).map(tuple),
-        texts,
-        shares,
-        st.sampled_from(recipes.LOSSES),
-        shares,
-    ),
-    compute=st.builds(
-        ComputePart,
-        st.sampled_from(trunk_options.ENGINES),
-        st.sampled_from(trunk_options.TRUNK_PRECISIONS),
-        st.sampled_from(trunk_options.CACHES),
-        st.sampled_from((None, "20 GB", "1.5MB")),
-        st.sampled_from(trunk_options.FEATURE_DTYPES),
-        st.sampled_from(recipes.PRECISIONS),
-        st.integers(0, 99),
-        texts,
-    ),
-    stages=st.lists(stages(), max_size=2, unique_by=lambda stage: stage.name).map(tuple),
-)
+@st.composite
+def whole(draw):
+    """A recipe that contradicts itself nowhere."""
+    data = draw(data_parts())
+    classes = data.class_weights != "none" or data.limit_per_class is not None
+    data = replace(data, target=draw(st.sampled_from(("auto", "classes") if classes else recipes.TARGETS)))
+    loss = {"auto": ("auto",), "classes": ("auto", "categorical_crossentropy"), "labels": ("binary_crossentropy",)}
+    loss = draw(st.sampled_from(loss.get(data.target, ("auto", "huber"))))
+    activation = draw(texts | st.fixed_dictionaries({"name": texts, "alpha": st.floats(0, 1)}))
+    smoothing = 0.0 if data.target == "numbers" else draw(shares)
+    some = st.lists(stages(), max_size=2, unique_by=lambda stage: stage.name).map(tuple)
+    scratch = draw(st.booleans())
+    made = draw(some)
+    if scratch:
+        made = tuple(
+            replace(one, thaw="at_once", l2_sp=None, **({} if one.train else {"freeze": "none"})) for one in made
+        )
+    return Recipe(
+        model=ModelPart(draw(texts), draw(optional), scratch, draw(arguments) if scratch else {}),
+        data=data,
+        seed=draw(st.integers(0, 2**63 - 1)),
+        top=TopPart(
+            draw(st.lists(st.integers(1, 10**6), max_size=3).map(tuple)), activation, draw(shares), loss, smoothing
+        ),
+        compute=ComputePart(
+            draw(st.sampled_from(trunk_options.ENGINES)),
+            draw(st.sampled_from(trunk_options.TRUNK_PRECISIONS)),
+            draw(st.sampled_from(trunk_options.CACHES)),
+            draw(st.sampled_from((None, "20 GB", "1.5MB"))),
+            draw(st.sampled_from(trunk_options.FEATURE_DTYPES)),
+            draw(st.sampled_from(recipes.PRECISIONS)),
+            draw(st.integers(0, 99)),
+            draw(st.sampled_from(("auto", "cpu", "gpu", "gpu:1"))),
+            draw(st.none() | st.floats(0, 1e6)),
+        ),
+        stages=made,
+    )
 
 
-@given(whole)
+@given(whole())
 def test_a_recipe_is_the_same_after_being_written_and_read(recipe):
     assert parse_recipe(recipe_text(recipe)) == recipe
 

@@ -1,9 +1,10 @@
-"""The flags of ``zoo finetune``, which are edits of a recipe; and the stages that a recipe without any gets."""
+"""The flags of ``zoo finetune``, which are edits of a recipe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from .default_stages import scratch_stages, transfer_stages
 from .errors import RecipeError
 from .momentum_cycle import with_momentum
 from .recipe import Recipe, parse_recipe, recipe_text
@@ -125,32 +126,6 @@ def _text(recipe: Recipe) -> str:
         raise RecipeError(what, expected="numbers, strings, true or false, and lists and tables of them") from None
 
 
-def transfer_stages(freeze: str | None) -> tuple[StagePart, ...]:
-    """The default stages of transfer: a fresh top on frozen layers first, then the upper layers with it, more slowly.
-
-    Args:
-        freeze: The highest block that stays frozen throughout, ``all`` for every block below the top, ``none`` for no
-            block; by default the lower half.
-    """
-    head = StagePart("head", 60, {"name": "adam", "learning_rate": 1e-2}, train=("top",))
-    if freeze == FREEZE_ALL:
-        return (head,)
-    tune = StagePart(
-        "fine-tune",
-        30,
-        {"name": "adam", "learning_rate": 3e-4},
-        freeze=freeze or "half",
-        layer_decay=0.5,
-        batch_norm="fixed_statistics",
-    )
-    return (head, tune)
-
-
-def scratch_stages() -> tuple[StagePart, ...]:
-    """The default stage from random weights: everything learns, batch normalization is live."""
-    return (StagePart("scratch", 60, {"name": "adam", "learning_rate": 1e-3}, freeze=FREEZE_NONE, batch_norm="train"),)
-
-
 _OPTIMIZER_KEYS = ("nesterov", "weight_decay")
 _CLIP_KEYS = ("clipnorm", "clipvalue", "global_clipnorm")
 
@@ -219,7 +194,9 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         optimizer = {"name": optimizer, **({"learning_rate": stage.optimizer["learning_rate"]} if same else {})}
     optimizer = {**(optimizer or stage.optimizer), **{key: given[key] for key in _OPTIMIZER_KEYS if key in given}}
     optimizer = with_momentum(optimizer, given["momentum"]) if "momentum" in given else optimizer
-    changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm", "thaw") if key in given}
+    changes: dict[str, Any] = {key: given[key] for key in ("epochs", "batch_norm") if key in given}
+    if "thaw" in given and not _trains_the_top_alone(stage, given):  # there it changes nothing, and the plan says so
+        changes["thaw"] = given["thaw"]
     if "layer_decay" in given:
         changes |= {"layer_decay": given["layer_decay"], "multipliers": None}
     if isinstance(given.get("batch_norm"), dict):  # what it does not name stays as the stage says
@@ -235,6 +212,11 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         raise RecipeError(what, received=f"freeze = {given['freeze']!r}", fix=fix)
     edited = _regularized(replace(stage, optimizer=optimizer, **changes), given)
     return _rated(edited, given.get("learning_rate"), given.get("schedule"))
+
+
+def _trains_the_top_alone(stage: StagePart, given: Mapping[str, Any]) -> bool:
+    freeze = given.get("freeze", stage.freeze)
+    return stage.train == ("top",) or freeze == FREEZE_ALL
 
 
 def _rated(stage: StagePart, rate: Any, schedule: Any) -> StagePart:

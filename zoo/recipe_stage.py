@@ -1,12 +1,11 @@
 """The ``[[stage]]`` of a recipe: what learns in it, how fast, how long, and what regularizes it."""
 
-import math
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .errors import close_matches
-from .optimizer_table import read_optimizer
+from .key_form import Choice, Either, Key, Keys, ListOf, Range, TableOf, Text, read_keys
+from .optimizer_table import OptimizerForm
+from .stage_conflicts import check_conflicts
 from .strict_toml import Table
 
 THAWS = ("at_once", "by_block")
@@ -66,117 +65,114 @@ def with_open_patience(stage: StagePart) -> StagePart:
     return replace(stage, reduce_on_plateau={"monitor": "val_loss", **rest})  # an empty table is none in TOML
 
 
+_MODE = Choice(BATCH_NORM)
+_FINITE = Range("a finite number, 0 or more", 0)
+_PATIENCE = Range("1 or more", 1, whole=True)
+_MONITOR = Key("monitor", Text(), "the figure that is watched", "val_loss")
+
+EARLY_STOPPING = Keys(
+    (
+        _MONITOR,
+        Key("patience", _PATIENCE, "epochs without improvement", 5),
+        Key("min_delta", Range(), "what counts as one", 0.0),
+    )
+)
+REDUCE_ON_PLATEAU = Keys(
+    (
+        _MONITOR,
+        Key("factor", Range("above 0 and below 1", above=0, below=1), "what the rate is multiplied by", 0.1),
+        Key("patience", _PATIENCE, "epochs without improvement; half of early stopping's, or 5", None),
+        Key("min_delta", _FINITE, "what counts as one", 0.0),
+        Key("cooldown", Range(_FINITE.said, 0, whole=True), "epochs to wait after it", 0),
+        Key("min_lr", _FINITE, "the lowest rate", 0.0),
+    )
+)
+L2_SP = Keys(
+    (
+        Key("alpha", Range(least=0), "the strength for reused weights"),
+        Key("beta", Range(least=0), "for those of new layers, which are pulled to 0", 0.0),
+    )
+)
+WEIGHT_AVERAGING = Keys(
+    (
+        Key("start", Range("a share of the epochs, 0 to below 1", 0, below=1), "the share of the epochs before", 0.75),
+        Key("every", Range("a number of epochs, 1 or more", 1, whole=True), "epochs between two that count", 1),
+    )
+)
+
+#: The keys of a stage, in the order of :class:`StagePart`.
+STAGE = Keys(
+    (
+        Key(
+            "name",
+            Text(r"\w[\w .-]{0,63}", "letters, digits, blanks, '.', '-' and '_': it is part of a file's name"),
+            "shown in the plan and the history; no two alike",
+        ),
+        Key("epochs", Range("1 or more", 1, whole=True), "at most so many"),
+        Key("optimizer", OptimizerForm(), "one of Keras's by name, with its arguments"),
+        Key(
+            "train",
+            ListOf(Text(), "a list of strings", "one block or more, each once", least=1, distinct=True),
+            "the blocks that learn, top being the new top; all others are frozen",
+            None,
+        ),
+        Key("freeze", Text(), "the highest frozen block; or none, all, half", None),
+        Key(
+            "layer_decay",
+            Range("above 0, at most 1", above=0, most=1),
+            "each block below learns at this multiple of the rate of the one above",
+            None,
+        ),
+        Key(
+            "multipliers",
+            TableOf("a table of block = multiplier, 0 or more", Range(least=0)),
+            "a table of rates by block, instead of layer_decay",
+            None,
+        ),
+        Key(
+            "batch_norm",
+            Either((_MODE, TableOf(inner=_MODE)), f"{' | '.join(BATCH_NORM)}, or a table of block = mode", BATCH_NORM),
+            "batch normalization; or a table by block",
+            "frozen",
+        ),
+        Key("early_stopping", EARLY_STOPPING, "ends the stage, with its best weights", None),
+        Key("thaw", Choice(THAWS), "its blocks learn together, or one after another", "at_once"),
+        Key("reduce_on_plateau", REDUCE_ON_PLATEAU, "performance scheduling", None),
+        Key(
+            "l2_sp",
+            Either(
+                (Range(least=0), L2_SP),
+                "a strength, 0 or more, or { alpha = 0.01, beta = 0.001 }",
+                convert=lambda value: value if isinstance(value, dict) else {"alpha": value, "beta": 0.0},
+            ),
+            "pulls the reused weights to their pretrained values",
+            None,
+        ),
+        Key("weight_averaging", WEIGHT_AVERAGING, "ends the stage with the mean of its late weights", None),
+    )
+)
+
+
 def read_stage(table: Table) -> StagePart:
     """Takes a ``[[stage]]``.
 
     Raises:
-        RecipeError: naming the key that is missing, unknown or wrong.
+        RecipeError: naming the key that is missing, unknown or wrong, or that another one excludes.
     """
-    optimizer = read_optimizer(table)
-    train = table.strings("train") if table.has("train") else None
-    freeze = table.optional("freeze", str)
+    values = read_keys(table, STAGE.keys)
+    train, freeze = values["train"], values["freeze"]
     if (train is None) == (freeze is None):
         table.fail("train", "either train (the blocks that learn) or freeze (the highest frozen block)", train)
-    multipliers = table.optional("multipliers", dict)
-    table.check("multipliers", are_weights(multipliers or {}), "a table of block = multiplier, 0 or more", multipliers)
-    decay = table.optional("layer_decay", float)
-    table.check("layer_decay", decay is None or 0 < decay <= 1, "above 0, at most 1", decay)
-    if decay is not None and multipliers is not None:
-        table.fail("multipliers", "either layer_decay or multipliers", multipliers)
-    epochs = table.take("epochs", int)
-    table.check("epochs", epochs >= 1, "1 or more", epochs)
-    stopping = _read_early_stopping(table)
-    name = table.take("name", str)
-    fits = re.fullmatch(r"\w[\w .-]{0,63}", name) is not None
-    table.check("name", fits, "letters, digits, blanks, '.', '-' and '_': it is part of a file's name", name)
-    return StagePart(
-        name=name,
-        epochs=epochs,
-        optimizer=optimizer,
-        train=train,
-        freeze=freeze,
-        layer_decay=decay,
-        multipliers=multipliers,
-        batch_norm=_read_batch_norm(table),
-        early_stopping=stopping,
-        thaw=table.choice("thaw", THAWS, "at_once"),
-        reduce_on_plateau=_read_reduce_on_plateau(table, stopping),
-        l2_sp=_read_l2_sp(table),
-        weight_averaging=_read_weight_averaging(table),
-    )
-
-
-def _read_batch_norm(table: Table) -> str | dict[str, str]:
-    value = table.take_any("batch_norm", "frozen")
-    modes = list(value.values()) if isinstance(value, dict) else [value]
-    wrong = [mode for mode in modes if mode not in BATCH_NORM]
-    if wrong:
-        expected = f"{' | '.join(BATCH_NORM)}, or a table of block = mode"
-        table.fail("batch_norm", expected, value, close_matches(str(wrong[0]), BATCH_NORM))
-    return value
-
-
-def _read_early_stopping(table: Table) -> dict[str, Any] | None:
-    if not table.has("early_stopping"):
-        return None
-    with table.table("early_stopping") as inner:
-        stopping = {
-            "monitor": inner.take("monitor", str, "val_loss"),
-            "patience": inner.take("patience", int, 5),
-            "min_delta": inner.take("min_delta", float, 0.0),
-        }
-        inner.check("patience", stopping["patience"] >= 1, "1 or more", stopping["patience"])
-    return stopping
-
-
-def _read_reduce_on_plateau(table: Table, stopping: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Unless it says its patience, it is half of early stopping's, which would end the stage first."""
-    if not table.has("reduce_on_plateau"):
-        return None
-    with table.table("reduce_on_plateau") as inner:
-        reduced = {
-            "monitor": inner.take("monitor", str, "val_loss"),
-            "factor": inner.take("factor", float, 0.1),
-            "patience": inner.take("patience", int, _half_of(stopping)),
-            "min_delta": inner.take("min_delta", float, 0.0),
-            "cooldown": inner.take("cooldown", int, 0),
-            "min_lr": inner.take("min_lr", float, 0.0),
-        }
-        inner.check("factor", 0 < reduced["factor"] < 1, "above 0 and below 1", reduced["factor"])
-        inner.check("patience", reduced["patience"] >= 1, "1 or more", reduced["patience"])
-        for key in ("min_delta", "cooldown", "min_lr"):
-            inner.check(key, 0 <= reduced[key] < math.inf, "a finite number, 0 or more", reduced[key])
-    return reduced
+    if values["layer_decay"] is not None and values["multipliers"] is not None:
+        table.fail("multipliers", "either layer_decay or multipliers", values["multipliers"])
+    plateau = values["reduce_on_plateau"]
+    if plateau is not None and plateau["patience"] is None:  # early stopping's own would end the stage first
+        plateau["patience"] = _half_of(values["early_stopping"])
+    stage = StagePart(**values)
+    check_conflicts(table, stage, averages(stage), averaged_by_the_optimizer(stage))
+    return stage
 
 
 def _half_of(stopping: dict[str, Any] | None) -> int:
     """Half of early stopping's patience; 5 epochs where nothing stops early."""
     return 5 if stopping is None else max(stopping.get("patience", 5) // 2, 1)
-
-
-def _read_l2_sp(table: Table) -> dict[str, float] | None:
-    """A number is the strength for the reused weights alone; a table may say one for the fresh top too."""
-    value = table.take_any("l2_sp")
-    if value is None:
-        return None
-    value = value if isinstance(value, dict) else {"alpha": value}
-    if set(value) - {"alpha", "beta"} or "alpha" not in value or not are_weights(value):
-        table.fail("l2_sp", "a strength, 0 or more, or { alpha = 0.01, beta = 0.001 }", value)
-    return {"alpha": float(value["alpha"]), "beta": float(value.get("beta", 0.0))}
-
-
-def _read_weight_averaging(table: Table) -> dict[str, Any] | None:
-    if not table.has("weight_averaging"):
-        return None
-    with table.table("weight_averaging") as inner:
-        averaging = {"start": inner.take("start", float, 0.75), "every": inner.take("every", int, 1)}
-        inner.check("start", 0 <= averaging["start"] < 1, "a share of the epochs, 0 to below 1", averaging["start"])
-        inner.check("every", averaging["every"] >= 1, "a number of epochs, 1 or more", averaging["every"])
-    return averaging
-
-
-def are_weights(table: dict[str, Any]) -> bool:
-    """Whether every value is a finite number, 0 or more."""
-    return all(
-        isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) and v >= 0 for v in table.values()
-    )

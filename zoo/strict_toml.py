@@ -72,7 +72,10 @@ class Table:
 
     def optional(self, name: str, kind: type[T]) -> T | None:
         """Takes a value of the given type, or ``None`` where the key is not there."""
-        return self.take(name, kind) if self.has(name) else None
+        if not self.has(name):
+            self._known.append(name)
+            return None
+        return self.take(name, kind)
 
     def choice(self, name: str, choices: tuple[str, ...], default: Any = REQUIRED) -> Any:
         """Takes one of several strings."""
@@ -125,6 +128,24 @@ class Table:
         what = f"{self.where}: {self._shown(name)} has the wrong value."
         raise self.error(what, expected=expected, received=repr(received), fix=fix)
 
+    def refuse(
+        self,
+        name: str,
+        what: str,
+        *,
+        expected: str | None = None,
+        received: str | None = None,
+        fix: str | None = None,
+        called: str = "",
+    ) -> NoReturn:
+        """Raises the error for a value that is right by itself, and makes no sense for a reason: ``what``, a sentence.
+
+        ``called`` says whose key it is, where this table is not the one that holds it.
+        """
+        beside = f" ({called})" if called else ""
+        whole = f"{self.where}: {self._shown(name)}{beside}: {what}"
+        raise self.error(whole, expected=expected, received=received, fix=fix)
+
     def check(self, name: str, fits: bool, expected: str, received: Any) -> None:
         """Raises the error for a value unless it fits."""
         if not fits:
@@ -143,24 +164,46 @@ def read(file: Path, error: type[ZooError]) -> Table:
     Raises:
         ZooError: of class ``error``, if the file is missing, not UTF-8, or not TOML.
     """
+    return parse(text_of(file, error), str(file), error)
+
+
+def text_of(file: Path, error: type[ZooError]) -> str:
+    """The text of a TOML file.
+
+    Raises:
+        ZooError: of class ``error``, if the file is missing, or not UTF-8.
+    """
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except FileNotFoundError:
         what = f"There is no file {file}."
         raise error(what, fix="Check the path.") from None
     except (OSError, UnicodeDecodeError) as reason:
         what = f"{file} cannot be read: {reason}."
         raise error(what, expected="a UTF-8 text file") from None
-    return parse(text, str(file), error)
 
 
 def parse(text: str, where: str, error: type[ZooError]) -> Table:
     """Parses TOML text into a strict table, and checks its ``schema``."""
+    return checked(data_of(text, where, error), where, error)
+
+
+def data_of(text: str, where: str, error: type[ZooError]) -> dict[str, Any]:
+    """Parses TOML text.
+
+    Raises:
+        ZooError: of class ``error``, if it is not TOML.
+    """
     try:
-        table = Table(tomllib.loads(text), where, error)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as reason:
         what = f"{where} is not valid TOML: {reason}."
         raise error(what, fix="Mend the line that it names.") from None
+
+
+def checked(data: dict[str, Any], where: str, error: type[ZooError]) -> Table:
+    """A parsed file as a strict table, its ``schema`` taken."""
+    table = Table(data, where, error)
     schema = table.take("schema", int)
     if schema != 1:
         what = f"{where} has a schema that this zoo does not know."
