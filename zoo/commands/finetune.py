@@ -1,18 +1,14 @@
 """``zoo finetune``: the main job."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from ..errors import RunError
-from ..options import Options
-from ..progress import Progress
 from ..recipe import AUGMENTATIONS, LOSSES, PRECISIONS, TARGETS
 from ..recipe_stage import BATCH_NORM, THAWS
 from ..schedule_option import SCHEDULES
 from ..trunk_options import CACHES, ENGINES, FEATURE_DTYPES, TRUNK_PRECISIONS
+from .running import asked, carry_out, outcome, recipe_with
 from .values import ByBlock, OneOf, Share, Widths, table_of
 
 
@@ -172,25 +168,14 @@ _compute = _group(
 @click.command("finetune")
 @click.argument("model", required=False)
 @click.argument("data", required=False)
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder; it must not exist.")
 @click.option("--recipe", metavar="FILE|NAME", help="A recipe; flags win over it.")
 @_data
 @_top
 @_training
 @_compute
-@click.option("--dry-run", is_flag=True, help="Print data, network, plan and what would be computed; train nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors and the result.")
+@outcome
 def command(
-    model: str | None,
-    data: str | None,
-    out: Path | None,
-    recipe: str | None,
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    no_cache: bool,
-    **flags: Any,
+    model: str | None, data: str | None, recipe: str | None, settings: tuple[str, ...], no_cache: bool, **flags: Any
 ) -> None:
     """Fine-tune MODEL on DATA, and write everything about it into a run folder.
 
@@ -201,6 +186,7 @@ def command(
 
     Two stages by default: a fresh top on frozen layers, then the upper half of the layers with it, more slowly.
     """
+    wanted = asked(flags)
     options = {key: value for key, value in flags.items() if value is not None and value != ()}
     options |= {key: table_of(options[key]) for key in ("multipliers", "batch_norm") if key in options}
     if no_cache:
@@ -208,29 +194,4 @@ def command(
             what = f"--no-cache and --cache {options['cache']} contradict each other."
             raise click.UsageError(what)
         options["cache"] = "none"
-    if not dry_run and out is None:
-        what = "Missing option '--out'."
-        raise click.UsageError(what)
-    if dry_run and as_json:
-        what = "--dry-run prints lines for people: leave --json out."
-        raise click.UsageError(what)
-    if out is not None and out.exists():
-        what = f"{out} exists already."
-        raise RunError(what, expected="a path where nothing is", fix="Choose another --out, or remove it.")
-    from .starting import quietly
-
-    with quietly():
-        from ..finetuning import finetune
-        from ..preparation import prepared
-    progress = Progress(quiet=quiet)
-    if dry_run or out is None:
-        ready = prepared(model, data, recipe=recipe, options=Options(**options), progress=progress)
-        click.echo("\n".join([*ready.lines(), "nothing was trained or written (--dry-run)"]))
-        return
-    run = finetune(model, data, out=out, recipe=recipe, progress=progress, **options)
-    if as_json:
-        click.echo(json.dumps(run.metrics, ensure_ascii=False))
-        return
-    from ..measurement import headline
-
-    click.echo(headline(run.metrics) if quiet else f"next: zoo predict {out} FILES...   or   zoo evaluate {out} DATA")
+    carry_out(wanted, model, data, recipe_with(recipe, settings, model, data), options)
