@@ -276,6 +276,21 @@ def test_a_recipe_is_read_from_a_path_with_any_ending(tmp_path, monkeypatch):
     assert read_recipe("plain").seed == 7
 
 
+def test_of_a_run_folder_its_recipe_is_read(tmp_path):
+    (tmp_path / "recipe.toml").write_text(tomli_w.dumps(WHOLE), encoding="utf-8")
+    assert read_recipe(tmp_path).seed == read_recipe(str(tmp_path)).seed == 7
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecipeError, match=r"^There is no file .*empty.recipe\.toml\. Check the path\.$"):
+        read_recipe(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("key", "without"), [("stage[0].multipliers", None), ("stage[0].batch_norm", None), ("data.class_weights", "none")]
+)
+def test_a_table_that_says_nothing_is_as_good_as_none(key, without):
+    assert parse_recipe(edited(key, {})) == parse_recipe(edited(key, without) if without else tomli_w.dumps(WHOLE))
+
+
 def test_a_shipped_recipe_is_found_by_name_and_its_neighbours_are_suggested(tmp_path, monkeypatch):
     file = tmp_path / "glyphs.toml"
     file.write_text(tomli_w.dumps(WHOLE), encoding="utf-8")

@@ -12,7 +12,6 @@ from zoo.stage_checks import check_stages
 
 SGD = {"name": "sgd", "learning_rate": 0.1}
 STOPPING = {"monitor": "val_loss", "patience": 3, "min_delta": 0.0}
-PLATEAU = {"monitor": "val_loss", "factor": 0.1, "patience": 2, "min_delta": 0.0, "cooldown": 0, "min_lr": 0.0}
 
 
 def recipe(*stages: StagePart) -> Recipe:
@@ -70,44 +69,11 @@ def test_one_cycle_says_how_many_steps_it_takes(share: float, steps: int):
         schedule(table, steps=steps - 1)
 
 
-def test_performance_scheduling_comes_before_early_stopping_or_is_refused():
-    check_stages(recipe(stage(early_stopping=STOPPING, reduce_on_plateau=PLATEAU)), 21, [])
-    late = {**PLATEAU, "patience": 3}
-    assert message(stage(early_stopping=STOPPING, reduce_on_plateau=late)) == (
-        "In the stage 's' the rate would never fall: early stopping ends it first. Expected the shorter patience for "
-        "reduce_on_plateau; received patience = 3 for reduce_on_plateau, 3 for early_stopping. Raise --patience, or "
-        "lower the patience of reduce_on_plateau."
-    )
-    check_stages(recipe(stage(early_stopping={**STOPPING, "monitor": "loss"}, reduce_on_plateau=late)), 21, [])
-
-
-@pytest.mark.parametrize(("slower", "stop", "refused"), [(0.05, 0.0, False), (0.05, 0.05, True), (0.0, 0.05, True)])
-def test_what_is_harder_to_please_may_be_as_patient(slower: float, stop: float, refused: bool):
-    """A loss that falls a little each epoch stands still for performance scheduling, and not for early stopping."""
-    how = stage(
-        early_stopping={**STOPPING, "min_delta": stop},
-        reduce_on_plateau={**PLATEAU, "patience": 3, "min_delta": slower},
-    )
-    if refused:
-        assert "the rate would never fall" in message(how)
-    else:
-        check_stages(recipe(how), 21, [])
-
-
-def test_a_momentum_that_the_optimizer_has_not_names_those_that_have_it():
-    adam = stage("fine-tune", optimizer={"name": "adam", "momentum": 0.9})
-    assert message(adam) == (
-        "The optimizer 'adam' has no argument 'momentum'. Received the stage 'fine-tune' with momentum = 0.9. Take one "
-        "that has it: --optimizer sgd, --optimizer muon, --optimizer rmsprop; what adam has is beta_1, which a recipe "
-        "can say."
-    )
-    assert message(stage(optimizer={"name": "Adagrad", "nesterov": True})).endswith(
-        "Take one that has it: --optimizer sgd, --optimizer muon."
-    )
-    assert message(stage(optimizer={"name": "adan", "momentum": 0.9})).startswith("Keras has no optimizer 'adan'.")
-
-
 def test_what_nobody_measures_and_what_excludes_each_other_is_refused_here_already():
     assert "cannot watch 'val_acuracy'" in message(stage(early_stopping={**STOPPING, "monitor": "val_acuracy"}))
     averaged = stage(early_stopping=STOPPING, weight_averaging={"start": 0.5, "every": 1})
     assert "ends with the average of its weights" in message(averaged)
+
+
+def test_an_optimizer_that_keras_does_not_have_is_refused_here_too():
+    assert message(stage(optimizer={"name": "adan", "momentum": 0.9})).startswith("Keras has no optimizer 'adan'.")

@@ -206,6 +206,7 @@ def _edit_last(stage: StagePart, given: Mapping[str, Any]) -> StagePart:
         changes |= {"layer_decay": given.get("layer_decay"), "multipliers": given["multipliers"]}
     if "freeze" in given and stage.train != ("top",):
         changes |= {"freeze": given["freeze"], "train": None}
+        changes |= {"thaw": "at_once"} if given["freeze"] == FREEZE_ALL else {}
     elif given.get("freeze") not in (None, FREEZE_ALL):
         what = f"The recipe's last stage '{stage.name}' trains the top alone: everything below is frozen."
         fix = "Use another recipe, or leave the recipe out."

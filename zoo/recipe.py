@@ -68,7 +68,8 @@ def read_recipe(source: str | os.PathLike[str], *, set: Mapping[str, Any] | None
     """Reads a recipe, and sets some of its keys to other values before it is checked.
 
     Args:
-        source: A path, or the name of a recipe that comes with zoo, such as ``glyphs``.
+        source: A path (of a run folder, its ``recipe.toml``), or the name of a recipe that comes with zoo, such as
+            ``glyphs``.
         set: Values by the addresses of their keys, as ``zoo run --set`` takes them: ``seed``, ``data.limit_per_class``,
             ``stage.head.epochs``, ``stage.0.epochs``.
 
@@ -91,7 +92,7 @@ def read_recipe(source: str | os.PathLike[str], *, set: Mapping[str, Any] | None
 
 
 def recipe_file(source: str | os.PathLike[str]) -> Path:
-    """The file of a recipe: the path itself, or that of a shipped name.
+    """The file of a recipe: the path itself, that of a shipped name, or the one in a run folder.
 
     Raises:
         RecipeError: if it is a name that no shipped recipe has.
@@ -108,7 +109,7 @@ def recipe_file(source: str | os.PathLike[str]) -> Path:
             what = f"There is no recipe '{text}'."
             expected = "a path to a .toml file, or a shipped name"
             raise RecipeError(what, expected=expected, fix=close_matches(text, shipped_recipes()))
-    return path
+    return path / "recipe.toml" if path.is_dir() else path
 
 
 def parse_recipe(text: str, where: str = "recipe") -> Recipe:

@@ -150,6 +150,7 @@ DATA = keys_of(
             Either(
                 (Choice(("none", "balanced")), TableOf(inner=_WEIGHT)),
                 "none | balanced, or a table of class = weight, 0 or more",
+                convert=lambda value: value or "none",
             ),
             "weigh rare classes more",
         ),

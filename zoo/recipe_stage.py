@@ -160,6 +160,8 @@ def read_stage(table: Table) -> StagePart:
         RecipeError: naming the key that is missing, unknown or wrong, or that another one excludes.
     """
     values = read_keys(table, STAGE.keys)
+    values["multipliers"] = values["multipliers"] or None  # TOML has no word for a table that says nothing
+    values["batch_norm"] = values["batch_norm"] or "frozen"
     train, freeze = values["train"], values["freeze"]
     if (train is None) == (freeze is None):
         table.fail("train", "either train (the blocks that learn) or freeze (the highest frozen block)", train)

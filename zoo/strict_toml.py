@@ -70,13 +70,6 @@ class Table:
         self._known.append(name)
         return self._data.pop(name, default)
 
-    def optional(self, name: str, kind: type[T]) -> T | None:
-        """Takes a value of the given type, or ``None`` where the key is not there."""
-        if not self.has(name):
-            self._known.append(name)
-            return None
-        return self.take(name, kind)
-
     def choice(self, name: str, choices: tuple[str, ...], default: Any = REQUIRED) -> Any:
         """Takes one of several strings."""
         value = self.take(name, str, default)

@@ -13,7 +13,7 @@ from .running import asked, carry_out, outcome, recipe_with
 def command(recipe: str, settings: tuple[str, ...], **given: Any) -> None:
     """Run RECIPE, and write everything about it into a run folder.
 
-    RECIPE is a path, or a name that `zoo recipe list` shows. The recipe.toml of a run folder is one too.
+    RECIPE is a path, or a name that `zoo recipe list` shows; of a run folder, its recipe.toml is taken.
 
     For example: zoo run few-shot-digits --set seed=3 --set stage.head.epochs=20 --out runs/third
     """
