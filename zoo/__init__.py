@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .norm_limits import limit_norms
     from .plan import Plan, freeze
     from .recipe import Recipe, read_recipe
+    from .repetition import Repetition, repeat
     from .restoring import Restored, load_weights
     from .run import Run
     from .sparse import Zeros, zero_tiny_weights
@@ -61,6 +62,7 @@ _HOME = {
     "Prediction": "evaluation",
     "Recipe": "recipe",
     "RecipeError": "errors",
+    "Repetition": "repetition",
     "Restored": "restoring",
     "Run": "run",
     "RunError": "errors",
@@ -90,6 +92,7 @@ _HOME = {
     "open_data": "data",
     "predict": "evaluation",
     "read_recipe": "recipe",
+    "repeat": "repetition",
     "replace_layer": "editing",
     "replace_top": "surgery",
     "split": "surgery",
@@ -114,6 +117,7 @@ __all__ = [
     "Prediction",
     "Recipe",
     "RecipeError",
+    "Repetition",
     "Restored",
     "Run",
     "RunError",
@@ -143,6 +147,7 @@ __all__ = [
     "open_data",
     "predict",
     "read_recipe",
+    "repeat",
     "replace_layer",
     "replace_top",
     "split",
