@@ -125,7 +125,7 @@ def test_every_option_changes_something():
         "weight_averaging": 0.5,
     }
     assert values.keys() == {f.name for f in fields(Options)}
-    beside = {"views": {"augment": "light"}, **dict.fromkeys(("momentum", "nesterov"), {"optimizer": "sgd"})}
+    beside = {"views": {"augment": "light"}, **{key: {"optimizer": "sgd"} for key in ("momentum", "nesterov")}}
     for key, value in values.items():
         plain = with_options(EMPTY, Options(**beside.get(key, {})))
         assert with_options(EMPTY, Options(**{**beside.get(key, {}), key: value})) != plain, key

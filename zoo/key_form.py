@@ -77,8 +77,9 @@ class Text(Form):
         return isinstance(value, str) and (not self.pattern or re.fullmatch(self.pattern, value) is not None)
 
     def schema(self) -> dict[str, Any]:
-        """A string."""
-        return {"type": "string", **({"pattern": f"^(?:{self.pattern})$"} if self.pattern else {})}
+        """A string; letters of all scripts are no pattern that every editor reads alike."""
+        portable = self.pattern and r"\w" not in self.pattern
+        return {"type": "string", **({"pattern": f"^(?:{self.pattern})$"} if portable else {})}
 
 
 @dataclass(frozen=True)
