@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import keras
 
 from .errors import DeviceError
+from .processor import processors
 
 #: More threads than this rarely help one small network.
 MOST_THREADS = 8
@@ -29,8 +30,7 @@ class Device:
 
 def default_threads() -> int:
     """The processors that this process may use, at most 8."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, MOST_THREADS)
+    return min(processors(), MOST_THREADS)
 
 
 def prepare(wanted: str = "auto", threads: int = 0) -> Device:

@@ -1,7 +1,9 @@
 """What the results of a GPU depend on beside the network: what it is, and the libraries that compute on it."""
 
 import importlib.metadata
+import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -37,6 +39,13 @@ def gpu_facts(device: str) -> dict[str, Any]:
         "libraries": dict(_libraries()),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def driver() -> dict[str, str]:
+    """The version of NVIDIA's driver, where the system tells."""
+    file = Path("/proc/driver/nvidia/version")
+    found = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", file.read_text(encoding="utf-8")) if file.exists() else None
+    return {"driver": found[0]} if found else {}
 
 
 def _details(device: str) -> dict[str, Any]:
