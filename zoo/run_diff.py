@@ -17,7 +17,7 @@ from .step_losses import first_difference, read_steps
 from .text_table import text_table
 
 #: What is never the same twice, or says the same as other keys do.
-_LEFT_OUT = ("seconds", "device_reason", "schema")
+_LEFT_OUT = ("seconds", "device_reason", "schema", "recipe")
 NOTHING = "–"
 
 
