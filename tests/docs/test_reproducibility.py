@@ -1,0 +1,50 @@
+"""The page on reproducibility: every call in it runs, in order, and what it says of the lock and of verify is so."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.docs.pages import DOCS, blocks
+from zoo.commands import zoo
+from zoo.lock_file import lock_of
+
+PAGE = (DOCS / "reproducibility.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each call prints, by the call; the runs are left in the folder `folder`."""
+    root = tmp_path_factory.mktemp("page")
+    said = {"folder": str(root)}
+    names: dict[str, object] = {"__name__": "reproducibility"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for block in blocks(PAGE):
+            if block.language == "python":
+                exec(compile(block.code, f"reproducibility.md:{block.line}", "exec"), names)
+                said["python"] = str(names["found"])
+            for line in block.code.splitlines() if block.language == "sh" else ():
+                words = shlex.split(line, comments=True)
+                result = CliRunner().invoke(zoo, words[1:], catch_exceptions=False)
+                assert result.exit_code == 0, f"{line}\n{result.output}"
+                said[" ".join(words)] = result.stdout
+    return said
+
+
+def test_every_call_of_the_page_runs_and_says_what_the_page_does(ran: dict[str, str]):
+    assert len(ran) >= 8
+    assert ran["zoo verify runs/first"].startswith("identical, bit for bit: ")
+    assert ran["python"] == ran["zoo verify runs/first"].strip()
+    assert "seed" in ran["zoo diff runs/first runs/second"]
+    assert ran["zoo verify runs/first --metrics-only"].startswith("agrees ")
+
+
+def test_the_keys_of_a_lock_are_those_on_the_page(ran: dict[str, str]):
+    table = PAGE.partition("## The lock")[2].partition("\n\nThe split")[0]
+    said = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
+    lock = lock_of(Path(ran["folder"], "runs", "first"))
+    assert set(lock) - {"schema"} <= said
+    assert said - set(lock) == {"given", "resumed"}
