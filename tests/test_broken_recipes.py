@@ -168,7 +168,8 @@ _SCHEDULES = [
 ]
 STAGE_EDITS += [(0, "optimizer", {"name": "sgd", "learning_rate": rate}, key, says) for rate, key, says in _SCHEDULES]
 STAGE_EDITS += [
-    (0, "optimizer", {"name": "sgd", "momentum": {"name": "cosine"}}, "optimizer.momentum.name", "one_cycle_momentum"),
+    (0, "optimizer", {"name": "sgd", "momentum": {"name": "one_cicle"}}, "optimizer.momentum.name", "'one_cycle'"),
+    (0, "optimizer", {"name": "adam", "beta_2": {"name": "cosine"}}, "optimizer.beta_2", "Give it a number."),
 ]
 
 #: Whole texts, for tables that contradict one another.

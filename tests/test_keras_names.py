@@ -61,5 +61,5 @@ def test_a_warm_up_before_any_schedule_is_made():
 def test_the_layers_that_augment_are_those_that_are_made():
     random = {n for n in dir(keras.layers) if n.startswith("Random") or n in ("AugMix", "RandAugment")}
     assert set(AUGMENTATION_LAYERS) == random | {"FeatureNoise", "FeatureDropout", "MixUp", "CutMix"}
-    assert augmentation([{"name": "FeatureNoise"}], "vector")
-    assert mixing([{"name": "MixUp"}]) is not None
+    assert augmentation([{"name": "FeatureNoise", "stddev": 0.1}], "vector")
+    assert mixing([{"name": "MixUp", "alpha": 0.2}]) is not None

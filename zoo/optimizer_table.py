@@ -122,10 +122,9 @@ def _check_schedule(table: Table, key: str, found: dict[str, Any], momentum: boo
     if short not in SCHEDULES:
         what = f"There is no learning-rate schedule '{name}'."
         table.refuse(f"{key}.name", what, fix=close_matches(name, [*SCHEDULES, *SCHEDULE_CLASSES]))
-    if (short == "one_cycle_momentum") != momentum and short != "warm_up":
-        what = f"The schedule '{name}' is one of a {'rate' if momentum else 'momentum'}."
-        fix = f"Use {'one_cycle_momentum' if momentum else 'one_cycle'}."
-        table.refuse(f"{key}.name", what, fix=fix)
+    if short == "one_cycle_momentum" and not momentum:
+        what = f"The schedule '{name}' is one of a momentum."
+        table.refuse(f"{key}.name", what, fix="Use one_cycle.")
     for argument, value in found.items():
         if argument != "name" and argument not in SCHEDULES[short]:
             what = f"The schedule '{name}' has no argument '{argument}'."
