@@ -79,7 +79,8 @@ def verify(
         >>> found.good
         True
     """
-    progress, folder = progress or Progress(), Path(folder)
+    asked, folder = progress or Progress(), Path(folder)
+    progress = Progress(asked.stream, asked.quiet)  # that one may write into the log of the run
     check_callbacks(callbacks)
     lock = _finished(folder)
     steps = [] if metrics_only else read_steps(folder)

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from tests.copied_runs import copy_instead
 from zoo.lock_file import lock_of
+
+
+@pytest.fixture(autouse=True)
+def _alike(tiny: str, monkeypatch: pytest.MonkeyPatch):
+    """Doing it again gives the same, without doing it: the tests of `zoo.verify` do."""
+    copy_instead(monkeypatch, Path(tiny))
 
 
 @pytest.fixture
