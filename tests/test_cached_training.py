@@ -33,7 +33,8 @@ from zoo.graph import is_seed_state, one_or_list, operations
 from zoo.layers import augmentation
 from zoo.planning import BATCH_NORM_MODES
 from zoo.progress import Progress
-from zoo.train import StageResult, train_stage
+from zoo.stage_result import StageResult
+from zoo.train import train_stage
 from zoo.trunk_rows import digests_of, trunk_rows
 from zoo.views import Views
 from zoo.wanted_features import Wanted

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from zoo.checkpoint import CheckpointWriter, load, save, weights_digest
+from zoo.checkpoint import CheckpointWriter, load, save, snapshot, weights_digest
 from zoo.errors import RunError
 
 from .networks import clusters, dense_net, small_convnet
@@ -69,7 +69,7 @@ def test_what_is_written_beside_the_run_is_what_was_then(tmp_path):
     then = weights_digest(model)
     with CheckpointWriter() as writer:
         for i in range(3):
-            writer.save(tmp_path / f"{i}.safetensors", model, optimizer, {"epoch": i})
+            writer.write(tmp_path / f"{i}.safetensors", snapshot(model, optimizer, {"epoch": i}))
         for _ in range(3):
             model.train_on_batch(*clusters(32))
     assert weights_digest(model) != then
@@ -84,7 +84,7 @@ def test_a_checkpoint_that_cannot_be_written_is_an_error(again, tmp_path):
     model = trained()
     optimizer = model.optimizer
     with pytest.raises(OSError), CheckpointWriter() as writer:
-        writer.save(tmp_path / "nowhere" / "1.safetensors", model, optimizer, {})
+        writer.write(tmp_path / "nowhere" / "1.safetensors", snapshot(model, optimizer, {}))
         if again:
-            writer.save(tmp_path / "2.safetensors", model, optimizer, {})
+            writer.write(tmp_path / "2.safetensors", snapshot(model, optimizer, {}))
             pytest.fail("the first was not told")

@@ -314,8 +314,8 @@ def test_what_was_given_in_python_is_said(vectors: Arrays, tmp_path: Path):
         callbacks=[keras.callbacks.Callback()],
     )
     log = (run.folder / "log.txt").read_text(encoding="utf-8")
-    said = "the network 'dense_net', the loss 'categorical_focal_crossentropy', the callback Callback"
-    assert f"given in Python, and not in the recipe: {said}" in log
+    said = "the network 'dense_net', the data, the plan, the loss 'categorical_focal_crossentropy', "
+    assert f"given in Python, and not in the recipe: {said}the callback Callback" in log
 
 
 @pytest.mark.parametrize("callbacks", [keras.callbacks.Callback(), ["x"], [keras.callbacks.TerminateOnNaN]])

@@ -18,8 +18,8 @@ from zoo.layers.optimizers import names
 from zoo.precision import in_precision
 from zoo.recipe_stage import StagePart
 from zoo.stage_network import StageNetwork
+from zoo.stage_result import StageResult
 from zoo.step_rule import XLA_FROM, way_of
-from zoo.train import StageResult
 
 from .networks import clusters, dense_net, small_convnet
 from .test_train import job, one_hot, stage, train
@@ -54,30 +54,40 @@ def network(dropout: float = 0.3, **dense: Any) -> keras.Model:
     return keras.Model(inputs, layers.Dense(3, activation="softmax", name="top", **dense)(x), name="net")
 
 
+class Kept(keras.callbacks.Callback):
+    """Keeps the optimizer of a stage."""
+
+    optimizer: Any = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.optimizer = self.model.optimizer
+
+
 def trained(
     how: StagePart | None = None, model: keras.Model | None = None, plan: dict[str, Any] | None = None, **changes: Any
-) -> tuple[keras.Model, StageResult]:
+) -> tuple[keras.Model, StageResult, Kept]:
     """A network after two epochs."""
-    model = model or network()
+    model, kept = model or network(), Kept()
     plan = plan if plan is not None else {"batch_norm": "train"}
+    changes["callbacks"] = [*changes.get("callbacks", ()), kept]
     result = train(model, zoo.freeze(model, **plan), job(**{**ARRAYS, **changes}), how or stage(2))
-    return model, result
+    return model, result, kept
 
 
 def figures(result: StageResult) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in result.history]
 
 
-def assert_same(one: tuple[keras.Model, StageResult], other: tuple[keras.Model, StageResult]) -> None:
+def assert_same(one: tuple[keras.Model, StageResult, Kept], other: tuple[keras.Model, StageResult, Kept]) -> None:
     """Weights, states of random generators, everything that the optimizer holds, and the history: to the last bit."""
     assert weights_digest(one[0]) == weights_digest(other[0])
-    held = [[*model.variables, *result.optimizer.variables] for model, result in (one, other)]
+    held = [[*model.variables, *kept.optimizer.variables] for model, _, kept in (one, other)]
     for first, second in zip(*held, strict=True):
         np.testing.assert_array_equal(first, second, err_msg=first.path)
     assert figures(one[1]) == figures(other[1])
 
 
-def assert_close(one: tuple[keras.Model, StageResult], other: tuple[keras.Model, StageResult]) -> None:
+def assert_close(one: tuple[keras.Model, StageResult, Kept], other: tuple[keras.Model, StageResult, Kept]) -> None:
     """The same to float accuracy."""
     for first, second in zip(one[0].weights, other[0].weights, strict=True):
         if not is_seed_state(first):

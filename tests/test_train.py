@@ -16,7 +16,8 @@ from zoo.epochs import Job, Side, batches
 from zoo.errors import PlanError, RecipeError, ZooError
 from zoo.flattening import flat
 from zoo.recipe_stage import StagePart
-from zoo.train import FeatureStore, StageResult, train_stage
+from zoo.stage_result import StageResult
+from zoo.train import FeatureStore, train_stage
 
 from .networks import clusters, dense_net, live, quadrants, small_convnet, values
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from .evaluation import Prediction, evaluate, predict
     from .extracted import Extracted, extract
+    from .finding_depth import find_depth
     from .finetuning import finetune
     from .folding import fold_batch_norm, foldable
     from .guideline import guidelines
@@ -37,12 +38,15 @@ if TYPE_CHECKING:
     from .recipe import Recipe, read_recipe
     from .repetition import Repetition, repeat
     from .restoring import Restored, load_weights
+    from .resuming import resume
     from .run import Run
     from .sparse import Zeros, zero_tiny_weights
     from .starting_point import l2_sp
     from .surgery import drop_above, replace_top, split
     from .tracing import trace
     from .unit_variance import Lsuv, lsuv
+    from .verification import Verification
+    from .verifying import verify
     from .weight_averaging import WeightAveraging
 
 _HOME = {
@@ -67,6 +71,7 @@ _HOME = {
     "Run": "run",
     "RunError": "errors",
     "SurgeryError": "errors",
+    "Verification": "verification",
     "WeightAveraging": "weight_averaging",
     "WeightsError": "errors",
     "Zeros": "sparse",
@@ -76,6 +81,7 @@ _HOME = {
     "drop_above": "surgery",
     "evaluate": "evaluation",
     "extract": "extracted",
+    "find_depth": "finding_depth",
     "finetune": "finetuning",
     "fold_batch_norm": "folding",
     "foldable": "folding",
@@ -95,8 +101,10 @@ _HOME = {
     "repeat": "repetition",
     "replace_layer": "editing",
     "replace_top": "surgery",
+    "resume": "resuming",
     "split": "surgery",
     "trace": "tracing",
+    "verify": "verifying",
     "zero_tiny_weights": "sparse",
 }
 
@@ -122,6 +130,7 @@ __all__ = [
     "Run",
     "RunError",
     "SurgeryError",
+    "Verification",
     "WeightAveraging",
     "WeightsError",
     "Zeros",
@@ -131,6 +140,7 @@ __all__ = [
     "drop_above",
     "evaluate",
     "extract",
+    "find_depth",
     "finetune",
     "fold_batch_norm",
     "foldable",
@@ -150,8 +160,10 @@ __all__ = [
     "repeat",
     "replace_layer",
     "replace_top",
+    "resume",
     "split",
     "trace",
+    "verify",
     "zero_tiny_weights",
 ]
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from . import engine
+from .checkpoints import Checkpoints
 from .errors import ZooError
 from .job import Job
 from .progress import Progress
@@ -20,6 +21,7 @@ from .recipe_stage import StagePart
 from .seeds import derive, generator
 from .side import Side
 from .stage_network import StageNetwork
+from .stage_state import StageState
 from .steps import Steps, several_steps
 
 
@@ -37,8 +39,9 @@ def run_epochs(
     job: Job,
     states: Mapping[str, Any],
     watching: Sequence[keras.callbacks.Callback],
+    state: StageState | None = None,
 ) -> list[dict[str, Any]]:
-    """Trains a stage, epoch by epoch, and tells its callbacks.
+    """Trains a stage, epoch by epoch, and tells its callbacks; or the rest of one, from where it is.
 
     Args:
         model: What the stage trains, compiled.
@@ -48,39 +51,49 @@ def run_epochs(
         job: Seed, batch size, the user's callbacks.
         states: The states of the random generators, by name.
         watching: Callbacks that are told after the user's own.
+        state: Where the stage is, and what keeps that; by default it starts, and nothing is kept.
 
     Returns:
         A row an epoch: stage, epoch (from 1), what :meth:`Epochs.run` gives, seconds.
 
     Raises:
         ZooError: if the loss is no longer finite.
+        Interrupted: if the run was asked to end.
     """
+    state = state or StageState(Checkpoints(), index, stage.name)
     told = [*job.callbacks, *watching, _Telling(job.progress, stage)]
     epochs = Epochs(model, sides, index, job, states, told, stage.epochs)
     callbacks = epochs.callbacks
-    history: list[dict[str, Any]] = []
     model.stop_training = False
     callbacks.on_train_begin()
-    for epoch in range(stage.epochs):
-        callbacks.on_epoch_begin(epoch)
-        started = time.perf_counter()
-        figures = epochs.run(epoch)
-        if not np.isfinite(figures["loss"]):
-            raise diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
-        seconds = round(time.perf_counter() - started, 4)
-        history.append({"stage": stage.name, "epoch": epoch + 1, **figures, "seconds": seconds})
-        callbacks.on_epoch_end(epoch, dict(figures))
-        if model.stop_training:
-            break
+    if state.begun:
+        callbacks.on_epoch_begin(state.epoch)
+    state.train_begins(model.network or model, model, told)
+    for sentence in state.forgotten():
+        job.progress.line(f"stage {stage.name}: {sentence}")
+    with state.deferring():
+        for epoch in range(state.epoch, stage.epochs):
+            if not state.begun:
+                callbacks.on_epoch_begin(epoch)
+                state.epoch_begins(epoch)
+            figures = epochs.run(state)
+            if not np.isfinite(figures["loss"]):
+                raise diverged(stage, f"the loss is {figures['loss']} in epoch {epoch + 1}")
+            state.epoch_ends({"stage": stage.name, "epoch": epoch + 1, **figures})
+            callbacks.on_epoch_end(epoch, dict(figures))
+            if model.stop_training:
+                break
+            state.pause()
     model.optimizer.finalize_variable_values(model.trainable_variables)  # an optimizer's average, where it keeps one
     callbacks.on_train_end()
-    return history
+    return state.history
 
 
 class _Telling(keras.callbacks.Callback):
     """Tells how far a stage is: by epochs, and by steps within an epoch that takes long."""
 
     watches_steps = False  # the last step of a call will do
+    keeps_state = False
 
     def __init__(self, progress: Progress, stage: StagePart):
         super().__init__()
@@ -157,59 +170,58 @@ class Epochs:
         self._each = any(map(watches_steps, told))
         self._several = several_steps(model, self._train, states, job.batch_size, most * job.steps)
 
-    def run(self, epoch: int) -> dict[str, float]:
-        """Trains an epoch and measures the validation side.
+    def run(self, state: StageState) -> dict[str, float]:
+        """Trains what is left of an epoch, and measures the validation side.
 
         Args:
-            epoch: Its number, from 0.
+            state: Where the stage is; it is told of every step.
 
         Returns:
             Loss and metrics, means over the examples, and the learning rate in force in the last step.
+
+        Raises:
+            Interrupted: if the run was asked to end.
         """
-        job, several = self._job, self._several
+        job, several, epoch = self._job, self._several, state.epoch
         order = batches(len(self._train), job.batch_size, job.seed, self._index, epoch)
         draws = [[self._derived("draw", epoch, step, name) for name in self._states] for step in range(len(order))]
         if several is not None:
-            rows, rate = self._several_a_call(several, self._train.at(epoch), order, draws)
+            self._several_a_call(several, state, order, draws)
         else:
-            rows, rate = self._one_a_call(epoch, order, draws)
-        figures = _means(zip(map(len, order), rows, strict=True))
+            self._one_a_call(state, order, draws)
+        figures = _means(zip(map(len, order), state.rows, strict=True))
         if len(self._val):
             measured = several.evaluate(self._val) if several is not None else self._evaluated()
             figures |= {f"val_{key}": value for key, value in _means(measured).items()}
-        return figures | {"learning_rate": rate}
+        return figures | {"learning_rate": state.rate}
 
     def _derived(self, purpose: str, epoch: int, step: int, *name: str) -> int:
         return derive(self._job.seed, purpose, self._index, epoch, step, *name)
 
     def _several_a_call(
-        self, several: Steps, train: Side, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
-    ) -> tuple[list[dict[str, float]], float]:
-        """The figures of each step, and the learning rate of the last one."""
-        rows: list[dict[str, float]] = []
-        rate = float("nan")
-        for start in range(0, len(order), several.per_read):
+        self, several: Steps, state: StageState, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
+    ) -> None:
+        """Trains the steps that are left."""
+        train = self._train.at(state.epoch)
+        for start in range(len(state.rows), len(order), several.per_read):
             read = slice(start, start + several.per_read)
             part = several.read(train, order[read], draws[read])
             for first, last in calls(start, min(start + several.per_read, len(order)), len(order), each=self._each):
                 self.callbacks.on_train_batch_begin(first)
                 if last == len(order):
-                    rate = rate_of(self._model)  # before the step: a schedule then tells the next one's
-                rows += several.train(part, first - start, last - start)
+                    state.rate = rate_of(self._model)  # before the step: a schedule then tells the next one's
+                rows = several.train(part, first - start, last - start)
                 self.callbacks.on_train_batch_end(last - 1, rows[-1])
-        return rows, rate
+                state.stepped(rows)
 
-    def _one_a_call(
-        self, epoch: int, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]
-    ) -> tuple[list[dict[str, float]], float]:
+    def _one_a_call(self, state: StageState, order: Sequence[np.ndarray], draws: Sequence[Sequence[int]]) -> None:
         """As :meth:`_several_a_call`, with examples that may be augmented and mixed."""
-        model, train, mixing = self._model, self._train.at(epoch), self._job.mixing
-        rows: list[dict[str, float]] = []
-        rate = float("nan")
-        for step, indices in enumerate(order):
+        model, epoch, train, mixing = self._model, state.epoch, self._train.at(state.epoch), self._job.mixing
+        for step in range(len(state.rows), len(order)):
+            indices = order[step]
             self.callbacks.on_train_batch_begin(step)
-            for state, draw in zip(self._states.values(), draws[step], strict=True):
-                state.assign(np.array([draw, 0]))
+            for seed, draw in zip(self._states.values(), draws[step], strict=True):
+                seed.assign(np.array([draw, 0]))
             weights = None if train.weights is None else train.weights[indices]
             x, targets = engine.as_input(train.read(indices)), train.targets[indices]
             if mixing is not None:
@@ -217,10 +229,10 @@ class Epochs:
                 targets, weights = mix.targets(targets, weights)
                 x = model.to_be_mixed(x, mix)
             if step == len(order) - 1:
-                rate = rate_of(model)
-            rows.append(model.train_on_batch(x, targets, sample_weight=weights, return_dict=True))
-            self.callbacks.on_train_batch_end(step, rows[-1])
-        return rows, rate
+                state.rate = rate_of(model)
+            row = model.train_on_batch(x, targets, sample_weight=weights, return_dict=True)
+            self.callbacks.on_train_batch_end(step, row)
+            state.stepped([{key: float(value) for key, value in row.items()}])
 
     def _evaluated(self) -> Iterator[tuple[int, dict[str, float]]]:
         """How many examples each batch of the validation side has, and its figures."""

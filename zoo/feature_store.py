@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +42,7 @@ class FeatureStore:
         inputs: How an example becomes what a trunk takes; see :func:`zoo.feature_key.feature_key`.
         network: What the network is called, for people; by default its own name.
         progress: Where lines go.
+        engines: The engine that a trunk was run on before, by its digest: a run that goes on runs it there again.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class FeatureStore:
         inputs: str = "",
         network: str = "",
         progress: Progress | None = None,
+        engines: Mapping[str, str] | None = None,
     ) -> None:
+        self.engines = dict(engines or {})
         self.settings = settings or FeatureSettings()
         self.progress = progress or Progress(quiet=True)
         self.cache = FeatureCache(zoo_home() / "features", self.settings.size)
@@ -101,7 +104,8 @@ class FeatureStore:
         setup = Setup(kept.precision, threads=kept.threads, device=kept.device)
         setup = replace(setup, batch=batch_of(trunk, on_gpu=setup.on_gpu))
         digest, unknown = read_trunk(trunk)
-        decision = decide(trunk, kept.engine, len(rows), setup, None if unknown else digest)
+        asked = self.engines.get(digest, kept.engine)
+        decision = decide(trunk, asked, len(rows), setup, None if unknown else digest)
         wanted = Wanted(edge, plain, trunk, digest, setup, decision, unknown, self._bytes(trunk, rows))
         folder = self.folder(wanted, decision.engine) if decision.engine and not unknown else None
         missing = len(rows) if folder is None else len(folder.refresh().missing(rows.digests))

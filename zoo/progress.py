@@ -26,10 +26,11 @@ class Progress:
         self._last = time.monotonic()
         self._bar = False
 
-    def log_to(self, file: Path) -> None:
-        """From now on every line is added to a file too, the earlier ones first."""
+    def log_to(self, file: Path, *, more: bool = False) -> None:
+        """From now on every line is added to a file too, the earlier ones first; with ``more``, after what it holds."""
         self._log = file
-        file.write_text("".join(f"{line}\n" for line in self._kept), encoding="utf-8")
+        with file.open("a" if more else "w", encoding="utf-8") as log:
+            log.writelines(f"{line}\n" for line in self._kept)
 
     def line(self, text: str) -> None:
         """A line that stays."""

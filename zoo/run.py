@@ -16,8 +16,10 @@ from .recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
-MODEL, METRICS, SPLIT = "model.keras", "metrics.json", "split.csv"
+MODEL, METRICS, SPLIT, LOCK = "model.keras", "metrics.json", "split.csv", "recipe.lock"
+RECIPE, STEPS, REPORT = "recipe.toml", "steps.csv", "report.html"
 
 
 class Run:
@@ -43,7 +45,7 @@ class Run:
         ]
         if missing:
             what = f"The run at {self.folder} did not finish, or is not one: {', '.join(missing)} missing."
-            raise RunError(what, fix="Run it again, into another folder.")
+            raise RunError(what, fix=f"Go on with: zoo resume {self.folder}")
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -106,6 +108,21 @@ def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     seen = dict.fromkeys(key for row in rows for key in row)
     columns = [c for c in first if c in seen] + [c for c in seen if c not in first + last] + last
     write_text(folder / "history.csv", _csv(columns, [[row.get(c, "") for c in columns] for row in rows]))
+
+
+def write_steps(folder: Path, stages: "Sequence[tuple[str, int, np.ndarray]]") -> None:
+    """Writes ``steps.csv``: the loss of every step, as a number and as the bits of its 32.
+
+    Args:
+        folder: The run folder.
+        stages: The name of each stage, the steps of one of its epochs, and the loss of each step.
+    """
+    rows = []
+    for name, each, losses in stages:
+        shown = zip(losses.astype("float32"), losses.astype(">f4").view(">u4"), strict=True)
+        places = ((i // each + 1, i % each + 1) for i in range(len(losses)))
+        rows += [(name, *place, str(loss), f"{bits:08x}") for place, (loss, bits) in zip(places, shown, strict=True)]
+    write_text(folder / STEPS, _csv(["stage", "epoch", "step", "loss", "bits"], rows))
 
 
 def write_split(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:

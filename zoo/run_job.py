@@ -1,6 +1,6 @@
 """What a run trains on, and where its features are kept, as its preparation says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import keras
@@ -65,17 +65,30 @@ def _moments(ready: "Preparation") -> tuple[np.ndarray, np.ndarray] | None:
     return x.mean(axis=0), x.std(axis=0)
 
 
-def store_of(ready: "Preparation", progress: Progress | None = None) -> FeatureStore:
-    """Where the features of a run are kept."""
+def store_of(
+    ready: "Preparation",
+    progress: Progress | None = None,
+    *,
+    engines: Mapping[str, str] | None = None,
+    keep: str | None = None,
+) -> FeatureStore:
+    """Where the features of a run are kept.
+
+    Args:
+        ready: What the run is about to do.
+        progress: Where lines go.
+        engines: The engine that a trunk was run on before, by its digest: it runs it again.
+        keep: What becomes of the features, instead of what the recipe says.
+    """
     compute = ready.recipe.compute
     settings = FeatureSettings(
         engine=compute.engine,
         precision=compute.trunk_precision,
         dtype=compute.feature_dtype,
-        keep=compute.cache,
+        keep=keep or compute.cache,
         size=None if compute.cache_size is None else size_of(compute.cache_size),
         threads=ready.device.threads,
         device=ready.device.name,
     )
     name = ready.card.full_name
-    return FeatureStore(settings, inputs=f"{ready.form} {DECODER}", network=name, progress=progress)
+    return FeatureStore(settings, inputs=f"{ready.form} {DECODER}", network=name, progress=progress, engines=engines)

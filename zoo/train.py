@@ -1,9 +1,7 @@
 """Stages: the plan is applied, what it thaws is trained, and the rest is audited."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -13,6 +11,7 @@ from .adaptation import adapt
 from .array_digests import variable_digests
 from .boundary import Boundary, cut_trunk
 from .checkpoint import weights_digest
+from .checkpoints import Checkpoints
 from .enforcement import adapting, apply, audit, edge_of, frozen_digests, multipliers_of
 from .epochs import Job, Side, diverged, run_epochs
 from .feature_store import FeatureStore
@@ -22,33 +21,12 @@ from .plan import Plan
 from .progress import Progress
 from .recipe_stage import StagePart, averaged_by_the_optimizer
 from .stage_network import StageNetwork, held_head
+from .stage_result import StageResult
 from .stage_rows import stage_rows
+from .stage_state import StageState
 from .starting_point import l2_sp
 from .stopping import check_averaging, check_monitor, early_stopping, performance_scheduling
 from .weight_averaging import WeightAveraging
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage did: its history, a row an epoch; the epoch whose weights it kept (the last one, or the best under
-    early stopping); how many frozen variables were audited; the digest it ended with; whether it ended with an average
-    of the weights, which the history does not measure; and, for the lock, what the features that it trained on are."""
-
-    name: str
-    history: tuple[dict[str, Any], ...]
-    kept: int
-    seconds: float
-    audited: int
-    digest: str
-    network: keras.Model = field(repr=False)
-    optimizer: keras.optimizers.Optimizer = field(repr=False)
-    averaged: bool = False
-    features: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs it ran."""
-        return len(self.history)
 
 
 def _stepper(progress: Progress, what: str) -> Callable[[int, int], None]:
@@ -64,8 +42,13 @@ def train_stage(
     store: FeatureStore,
     start: Mapping[str, np.ndarray] | None = None,
     later: Sequence[Plan] = (),
+    *,
+    checkpoints: Checkpoints | None = None,
+    known: Mapping[int, str] | None = None,
 ) -> StageResult:
     """Trains one stage: applies the plan, trains what it thaws, and audits that the rest did not move.
+
+    Or the rest of one: where ``checkpoints`` has one of it, nothing is re-estimated or started anew.
 
     Args:
         network: A functional or Sequential model; its variables are trained in place.
@@ -77,6 +60,8 @@ def train_stage(
         start: What L2-SP pulls weights to: what :func:`zoo.starting_point.start_of` gave when the run began, without
             the new layers; by default what all of them are now.
         later: The plans of the stages after it: what they will need is computed in the same pass.
+        checkpoints: Where its state is kept; by default nowhere.
+        known: What :func:`zoo.array_digests.variable_digests` gave for the network's variables as they are now.
 
     Returns:
         The history and the digest.
@@ -85,16 +70,21 @@ def train_stage(
         PlanError: if a frozen variable moved.
         RecipeError: if Keras has no such optimizer or argument, or early stopping watches a figure that does not exist.
         ZooError: if training diverged.
+        Interrupted: if the run was asked to end; its state is kept.
     """
-    started = time.perf_counter()
+    state = StageState(checkpoints or Checkpoints(), index, stage.name)
     check_monitor(stage, [metric.name for metric in job.metrics()])
     check_averaging(stage, job.callbacks)
     graph = flat(network)
     apply(plan, graph)
-    _adapted(graph, plan, stage, job, store)
-    before = frozen_digests(plan, graph)
+    if state.point is not None:
+        state.point.restore(graph)
+    elif _adapted(graph, plan, stage, job, store) or known is None:
+        state.frozen = frozen_digests(plan, graph)
+    else:
+        state.frozen = frozen_digests(plan, graph, known)
     with _pulled(graph, stage, start), _averaging(stage, job) as averaging:
-        model, train, val, features = _assemble(graph, plan, stage, job, store, later)
+        model, train, val, state.features = _assemble(graph, plan, stage, job, store, later)
         made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
         model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
@@ -102,28 +92,33 @@ def train_stage(
         stopping = early_stopping(stage, bool(len(val)))
         watching = [*stopping, *performance_scheduling(stage, bool(len(val)), job.progress)]
         watching += [callback for callback in averaging if callback not in job.callbacks]
-        history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching)
+        history = run_epochs(model, (train, val), stage, index, job, model.random_states(graph), watching, state)
     if not all(np.isfinite(v.numpy()).all() for v in graph.weights):
         raise diverged(stage, "weights are no longer finite")
     now = variable_digests(graph.variables)
-    audited = audit(plan, graph, before, now)
-    seconds = time.perf_counter() - started
-    kept = stopping[0].best_epoch + 1 if stopping else len(history)
-    return StageResult(
+    result = StageResult(
         stage.name,
         tuple(history),
-        kept,
-        seconds,
-        audited,
+        stopping[0].best_epoch + 1 if stopping else len(history),
+        state.seconds,
+        audit(plan, graph, state.frozen, now),
         weights_digest(graph, now),
-        graph,
-        model.optimizer,
         averaged_by_the_optimizer(stage) or any(callback.averaged for callback in averaging),
-        features,
+        state.features,
+        np.array(state.losses, "float32"),
     )
+    state.end(result)
+    return result
 
 
-def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore) -> None:
+def features_of(network: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore) -> None:
+    """Has a store hold the features of a stage that is finished, as it does when the stage has just ended."""
+    graph = flat(network)
+    apply(plan, graph)
+    _assemble(graph, plan, stage, job, store, ())
+
+
+def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore) -> bool:
     """Re-estimates the statistics that the plan has adapt to the new data: once, before anything of the stage."""
     names = adapting(plan, graph)
     if names:
@@ -131,6 +126,7 @@ def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job, store: 
         adapt(graph, names, job.train.read, len(job.train), step=_stepper(job.progress, "batch-norm statistics"))
         found = f"of {len(names)} batch-norm layers re-estimated on {len(job.train)} training examples"
         job.progress.line(f"stage {stage.name}: the statistics {found}, then fixed")
+    return bool(names)
 
 
 def _assemble(
@@ -151,7 +147,8 @@ def _assemble(
     store.forget()
     if stored is not None:
         network = StageNetwork([], None, head, job.precision, graph)
-        return network, stored.side("train", examples.train), stored.side("val", job.val), stored.facts
+        facts = {**stored.facts, "trunk": stored.trunk}
+        return network, stored.side("train", examples.train), stored.side("val", job.val), facts
     trunk = cut_trunk(graph, edge) if edge.below else None
     layers = [] if examples.views else examples.layers
     network = StageNetwork(layers, trunk, head, job.precision, graph, mixes=job.mixing is not None)

@@ -18,6 +18,8 @@ VERBS = {
     "run": "Run a recipe.",
     "recipe": "List, show, write and describe recipes.",
     "resume": "Go on with a run that was interrupted.",
+    "verify": "Do a run again, and compare bit by bit.",
+    "diff": "Compare two runs, side by side.",
     "evaluate": "Measure a run's result on data.",
     "predict": "Say what new examples are.",
     "cache": "List, check and remove kept features.",

@@ -28,19 +28,33 @@ def read_header(file: Path) -> dict[str, tuple[int, ...]]:
         WeightsError: if the file is not safetensors, or names a tensor twice (the specification forbids it; the library
             accepts it).
     """
-    import json
-
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 2 <= length <= min(_HEADER_LIMIT, file.stat().st_size - 8):
-                what = "its header's length is impossible"
-                raise ValueError(what)
-            header = json.loads(stream.read(length), object_pairs_hook=_no_duplicates)
+        header = _whole_header(file)
         return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as reason:
         what = f"{file} is not a safetensors file: {reason}."
         raise WeightsError(what) from None
+
+
+def metadata_of(file: Path) -> dict[str, str]:
+    """The words that a file holds beside its tensors, from its header alone.
+
+    Raises:
+        WeightsError: if the file is not safetensors.
+    """
+    read_header(file)
+    return dict(_whole_header(file).get("__metadata__", {}))
+
+
+def _whole_header(file: Path) -> dict[str, Any]:
+    import json
+
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 2 <= length <= min(_HEADER_LIMIT, file.stat().st_size - 8):
+            what = "its header's length is impossible"
+            raise ValueError(what)
+        return json.loads(stream.read(length), object_pairs_hook=_no_duplicates)
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
