@@ -88,8 +88,9 @@ def compare_runs(left: str | os.PathLike[str], right: str | os.PathLike[str]) ->
         >>> from zoo.run_diff import compare_runs
         >>> one = zoo.finetune("glyphs", "digits", out=tmp / "1", limit_per_class=2, freeze="all", head_epochs=1)
         >>> two = zoo.finetune("glyphs", "digits", out=tmp / "2", limit_per_class=2, freeze="all", head_epochs=2)
-        >>> [row.left for row in compare_runs(one.folder, two.folder).rows if row.key == "stage.head.epochs"]
-        [1, 2]
+        >>> found = compare_runs(one.folder, two.folder)
+        >>> [(row.key, row.left, row.right) for row in found.rows if row.part == "recipe"]
+        [('stage.head.epochs', 1, 2)]
         >>> print(compare_runs(one.folder, one.folder))
         the two runs are the same: recipe, lock and results
     """

@@ -35,11 +35,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_every_call_of_the_page_runs_and_says_what_the_page_does(ran: dict[str, str]):
-    assert len(ran) >= 8
+    assert len(ran) >= 7
     assert ran["zoo verify runs/first"].startswith("identical, bit for bit: ")
     assert ran["python"] == ran["zoo verify runs/first"].strip()
     assert "seed" in ran["zoo diff runs/first runs/second"]
-    assert ran["zoo verify runs/first --metrics-only"].startswith("agrees ")
+    assert ran["zoo verify runs/first --metrics-only --tolerance 0.05"].startswith("agrees ")
 
 
 def test_the_keys_of_a_lock_are_those_on_the_page(ran: dict[str, str]):
