@@ -37,7 +37,18 @@ KEYS = {
     "no_cache": "compute.cache",
 }
 #: What is not the run, but what becomes of it; and where the recipe comes from.
-NOT_THE_RUN = {"out", "settings", "seeds", "save_recipe", "dry_run", "as_json", "quiet", "recipe", "debug"}
+NOT_THE_RUN = {
+    "out",
+    "find_depth",
+    "settings",
+    "seeds",
+    "save_recipe",
+    "dry_run",
+    "as_json",
+    "quiet",
+    "recipe",
+    "debug",
+}
 #: What only a file or --set can say.
 ONLY_SET = {"model.args", "stage.name", "stage.train", "stage.reduce_on_plateau"}
 

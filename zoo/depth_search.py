@@ -78,7 +78,7 @@ def next_step(tried: Sequence[Tried], blocks: int, *, little: bool) -> Next:
     level = tried[-1].step.dropped
     here = [one.rank for one in tried if one.step.dropped == level]
     frozen = [one.rank for one in tried if not one.step.thawed]
-    why = "dropping did not help yet"
+    why = "one more"
     if _best(frozen) == level:  # the cut with the best frozen score so far: every cut begins frozen
         if len(here) <= blocks - level and not _stalled(here):
             return Next(Step(level, len(here)), "thawing helps" if _best(here) == len(here) - 1 else "one more")
@@ -87,7 +87,7 @@ def next_step(tried: Sequence[Tried], blocks: int, *, little: bool) -> Next:
             return Next(None, "thawing helped, and there is data enough for it")
         why = "training data is little" if helped else "thawing did not help"
     if level + 1 >= blocks:
-        return Next(None, f"{why}, and no other block can be dropped")
+        return Next(None, "no other block can be dropped")
     if _stalled(frozen):
         return Next(None, "dropping did not help")
     return Next(Step(level + 1), why)

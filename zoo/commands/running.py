@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,12 +14,16 @@ from ..recipe import Recipe, read_recipe, recipe_from, recipe_text
 from ..said_recipe import said_recipe
 from ..settings import read_setting
 
+if TYPE_CHECKING:
+    from ..run import Run
+
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be done with a recipe: ``--out``, ``--seeds``, ``--save-recipe``, ``--dry-run``, ``--json``, ..."""
+    """What is to be done with a recipe: ``--out``, ``--find-depth``, ``--seeds``, ``--save-recipe``, ``--json``, ..."""
 
     out: Path | None
+    find_depth: bool
     seeds: int | None
     save_recipe: Path | None
     dry_run: bool
@@ -37,6 +41,11 @@ def outcome(function: Any) -> Any:
             multiple=True,
             metavar="KEY=VALUE",
             help="Set a key of the recipe, such as seed=3, data.val=0.2 or stage.head.epochs=5; may be repeated.",
+        ),
+        click.option(
+            "--find-depth",
+            is_flag=True,
+            help="Find out on the validation side how many blocks to freeze, thaw and drop; the best is the run.",
         ),
         click.option(
             "--seeds",
@@ -67,7 +76,7 @@ def asked(given: dict[str, Any]) -> Asked:
     Raises:
         RunError: if something is at the path of the run, or of the recipe.
     """
-    names = ("out", "seeds", "save_recipe", "dry_run", "as_json", "quiet")
+    names = ("out", "find_depth", "seeds", "save_recipe", "dry_run", "as_json", "quiet")
     wanted = Asked(**{name: given.pop(name) for name in names})
     if wanted.out is None and not wanted.dry_run and wanted.save_recipe is None:
         what = "Missing option '--out'."
@@ -75,11 +84,22 @@ def asked(given: dict[str, Any]) -> Asked:
     if wanted.dry_run and wanted.as_json:
         what = "--dry-run prints lines for people: leave --json out."
         raise click.UsageError(what)
+    _check_search(wanted)
     for path, option in ((wanted.out, "--out"), (wanted.save_recipe, "--save-recipe")):
         if path is not None and path.exists():
             what = f"{path} exists already."
             raise RunError(what, expected="a path where nothing is", fix=f"Choose another {option}, or remove it.")
     return wanted
+
+
+def _check_search(wanted: Asked) -> None:
+    """Refuses what a search cannot be together with."""
+    if wanted.find_depth and wanted.seeds is not None:
+        what = "--find-depth and --seeds do not go together: search once, then run --out's recipe.toml with --seeds."
+        raise click.UsageError(what)
+    if wanted.find_depth and wanted.save_recipe is not None:
+        what = "A recipe cannot say --find-depth: leave --save-recipe out; that of the best step will be in --out."
+        raise click.UsageError(what)
 
 
 def recipe_with(source: str | None, settings: tuple[str, ...], model: str | None, data: str | None) -> Recipe | None:
@@ -96,7 +116,15 @@ def recipe_with(source: str | None, settings: tuple[str, ...], model: str | None
 def carry_out(
     wanted: Asked, model: str | None, data: str | None, recipe: Recipe | None, options: dict[str, Any]
 ) -> None:
-    """Saves the recipe, prints what would be done, or does it: once, or from several seeds."""
+    """Saves the recipe, prints what would be done, or does it: once, from several seeds, or as a search."""
+    if wanted.find_depth:
+        from .searching import search
+
+        out = None if wanted.dry_run else wanted.out
+        found = search(model, data, recipe, options, out=out, progress=Progress(quiet=wanted.quiet))
+        if found is not None:
+            say_result(wanted, found)
+        return
     said = said_recipe(model, data, recipe, Options(**options))  # refused before anything is loaded
     progress = Progress(quiet=wanted.quiet)
     if wanted.dry_run:
@@ -116,8 +144,13 @@ def carry_out(
 
     with quietly():
         from ..finetuning import finetune
-        from ..measurement import headline
-    run = finetune(model, data, **given)
+    say_result(wanted, finetune(model, data, **given))
+
+
+def say_result(wanted: Asked, run: "Run") -> None:
+    """What a command prints when its run has finished."""
+    from ..measurement import headline
+
     if wanted.as_json:
         click.echo(json.dumps(run.metrics, ensure_ascii=False))
         return
