@@ -50,9 +50,16 @@ def change_of_data(folder: Path, lock: Mapping[str, Any], data: Dataset, split: 
     if data.whole_digest != lock["data"]["digest"]:
         return _another_content({name: digest for name, digest, _ in rows}, data)
     pairs = [(*old, *new) for old, new in zip(rows, split_rows(data, split), strict=False)]
-    order = [f"the order is another: '{new}' is where '{old}' was" for old, a, _, new, b, _ in pairs if a != b]
+    order = [_moved(old, new) for old, a, _, new, b, _ in pairs if a != b][:1]
     sides = [f"'{name}' is on the side {now}, and was on {was}" for _, _, was, name, _, now in pairs if was != now]
     return _first(order or sides) if order or sides else None
+
+
+def _moved(old: str, new: str) -> str:
+    """Rows go by their number, so that they have no name to be recognised by."""
+    if old == new:
+        return f"the order is another, from '{old}' on"
+    return f"the order is another: '{new}' is where '{old}' was"
 
 
 def _another_content(before: Mapping[str, str], data: Dataset) -> str:

@@ -70,13 +70,14 @@ class Verification:
         return [f"identical, bit for bit: {bits}", *_listed("what has changed since, without effect", self.environment)]
 
     def _different(self) -> list[str]:
-        first = ["the same loss in each step"]
-        if self.first is not None:
-            same = f"{self.first.number} of {self.steps} steps are the same before it"
-            first = [f"first in {self.first.where}: {self.first.said()}; {same}"]
-        others = [f"; different: {', '.join(self.others)}"] if self.others else []
-        why = self.environment or (UNSEEN,)
-        return ["".join([f"different: {first[0]}", *others]), *_listed("what has changed since", why)]
+        others = ", ".join(self.others)
+        if self.first is None:
+            found = [f"different: the loss of each of {self.steps} steps is the same, but not {others}"]
+        else:
+            where = f"{self.first.where} (number {self.first.number + 1} of {self.steps})"
+            found = [f"different: first in {where}: {self.first.said()}"]
+            found += [f"different too: {others}"] if others else []
+        return [*found, *_listed("what has changed since", self.environment or (UNSEEN,))]
 
     def _not_comparable(self) -> list[str]:
         return _listed("not comparable, because of", [str(one) for one in self.obstacles])
