@@ -55,7 +55,7 @@ def test_only_what_differs_is_shown_side_by_side(runs: dict[str, Path]):
     assert found["lock: stage.head.epochs"] == (2, 3)
     digests = tuple(lock_of(runs[name])["result"]["weights"] for name in ("one", "other"))
     assert found["result: weights"] == digests
-    assert not any("seconds" in key or "versions" in key for key in found)
+    assert not any("seconds" in key or "versions" in key or key == "lock: recipe" for key in found)
 
 
 def test_examples_on_other_sides_are_counted(runs: dict[str, Path]):
@@ -72,6 +72,13 @@ def test_the_first_step_with_another_loss_is_named(copy: Path, runs: dict[str, P
     found = rows(compare_runs(copy, runs["one"]))
     [(key, (left, _))] = found.items()
     assert (key, left) == ("result: first other loss: the stage 'head', epoch 2, step 1", "9.5")
+
+
+def test_why_a_device_was_chosen_is_no_difference(copy: Path, runs: dict[str, Path]):
+    lock = lock_of(copy)
+    lock["compute"]["device_reason"] = "as asked"
+    (copy / "recipe.lock").write_text(tomli_w.dumps(lock))
+    assert compare_runs(copy, runs["one"]).rows == ()
 
 
 def test_what_is_printed_has_a_table_for_each_part(copy: Path, runs: dict[str, Path]):

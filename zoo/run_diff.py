@@ -16,8 +16,8 @@ from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS
 from .step_losses import first_difference, read_steps
 from .text_table import text_table
 
-#: What is never the same twice, or says the same as other keys do.
-_LEFT_OUT = ("seconds", "device_reason", "schema", "recipe")
+#: What other keys say: the recipe's digest, and why the device was chosen.
+_LEFT_OUT = ("recipe", "device_reason")
 NOTHING = "–"
 
 
