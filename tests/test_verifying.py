@@ -280,15 +280,38 @@ def test_a_lock_of_an_earlier_version_is_an_error(run: Path):
         zoo.verify(run)
 
 
-def test_a_run_that_was_resumed_is_identical_too(run: Path):
-    """It is as if it had been killed after its last checkpoint."""
+@pytest.fixture
+def stopped(run: Path) -> Path:
+    """The run as if it had been killed after its first stage."""
     for name in ("model.keras", "metrics.json", "card.toml", "report.html"):
         (run / name).unlink()
     (run / "checkpoints" / "2-thawed.safetensors").unlink()
     relock(run, lambda lock: lock.update(result={}, stage=[]))
-    zoo.resume(run, progress=QUIET)
-    assert lock_of(run)["resumed"]
-    assert zoo.verify(run, progress=QUIET).outcome == "identical"
+    return run
+
+
+def test_a_run_that_was_resumed_is_identical_too(stopped: Path):
+    zoo.resume(stopped, progress=QUIET)
+    assert lock_of(stopped)["resumed"]
+    assert zoo.verify(stopped, progress=QUIET).outcome == "identical"
+
+
+def test_what_had_changed_when_a_run_went_on_is_said(run: Path, alike: None):
+    stop = {"at": "the end of the stage 'head'", "changed": ["compute.threads: 4 before, 2 now"]}
+    relock(run, lambda lock: lock.update(resumed=[stop]))
+    said = "when it went on from the end of the stage 'head': compute.threads: 4 before, 2 now"
+    assert zoo.verify(run, progress=QUIET).environment == (said,)
+
+
+def test_a_recipe_that_was_edited_is_not_gone_on_with(stopped: Path):
+    file = stopped / "recipe.toml"
+    file.write_text(file.read_text().replace("epochs = 2", "epochs = 3"))
+    before = contents(stopped)
+    expected = f"{file} is not the recipe that the run began with. Expected SHA-256 {lock_of(stopped)['recipe'][:12]}"
+    with pytest.raises(RunError) as error:
+        zoo.resume(stopped, progress=QUIET)
+    assert str(error.value).startswith(expected)
+    assert contents(stopped) == before
 
 
 class Halving(keras.callbacks.Callback):

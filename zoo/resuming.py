@@ -22,9 +22,10 @@ from .plan import Plan
 from .preparation import Preparation, prepared
 from .progress import Progress
 from .recipe import read_recipe
-from .run import LOCK, MODEL, REPORT, SPLIT, Run
+from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run
 from .run_files import plan_text
 from .run_job import job_of, store_of
+from .sources.path import digest_of
 from .stopping import check_callbacks
 from .unchanged import change_of_data, check_given
 
@@ -122,7 +123,10 @@ def _finished(folder: Path) -> bool:
 def _check_same(folder: Path, lock: Mapping[str, Any], ready: Preparation) -> None:
     """Refuses to go on with another network, other data, another split or other plans."""
     fix = "Put back what it began with, or begin a new run: zoo run RECIPE --out ANOTHER."
-    recipe = f"its recipe is {folder / 'recipe.toml'}"
+    recipe = f"its recipe is {folder / RECIPE}"
+    if lock.get("recipe") != (now := digest_of(folder / RECIPE)):
+        what = f"{folder / RECIPE} is not the recipe that the run began with."
+        raise RunError(what, expected=f"SHA-256 {str(lock.get('recipe'))[:12]}", received=now[:12], fix=fix)
     if change := change_of_data(folder, lock, ready.data, ready.split):
         what = f"The data {ready.data.source} is not what the run at {folder} began with: {change}."
         raise RunError(what, fix=fix)

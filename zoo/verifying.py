@@ -107,7 +107,7 @@ def verify(
             verdict = _figures(folder, lock, result, tolerance)
         else:
             verdict = _bits(folder, lock, result, first_difference(steps, read_steps(again)), len(steps))
-    changed = (*reported(before, now), *_features_differ(lock["stage"], result["stage"]))
+    changed = (*_while_it_ran(lock), *reported(before, now), *_features_differ(lock["stage"], result["stage"]))
     return replace(verdict, environment=changed)
 
 
@@ -137,6 +137,12 @@ def _finished(folder: Path) -> dict[str, Any]:
         expected = "digests of what the run began with"
         raise RunError(what, expected=expected, fix="Do the run again: zoo run RECIPE --out ANOTHER.")
     return lock
+
+
+def _while_it_ran(lock: Mapping[str, Any]) -> list[str]:
+    """What changed around a run before it went on; what was computed before that was computed otherwise."""
+    stops = lock.get("resumed", [])
+    return [f"when it went on from {stop['at']}: {line}" for stop in stops for line in stop["changed"]]
 
 
 def _in_the_way(lock: Mapping[str, Any], ready: Preparation) -> list[Obstacle]:
