@@ -48,8 +48,8 @@ seed = 7
 name = "glyphs"
 [data]
 path = "digits"
-limit_per_class = 12
-test = "rest"
+limit_per_class = 8
+test = 0.05
 val = 0.2
 batch_size = 16
 augment = "{augment}"
@@ -83,8 +83,8 @@ optimizer = {{ name = "sgd", learning_rate = 1e-3, momentum = 0.9, nesterov = tr
 weight_averaging = {{ start = 0.5 }}
 """
 WAYS = {
-    "in every step": RECIPE.format(augment="light", head=12, thawed=8, deeper=8),
-    "cached": RECIPE.format(augment="none", head=40, thawed=40, deeper=40),
+    "in every step": RECIPE.format(augment="light", head=6, thawed=4, deeper=4),
+    "cached": RECIPE.format(augment="none", head=20, thawed=10, deeper=10),
 }
 
 

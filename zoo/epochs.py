@@ -69,7 +69,7 @@ def run_epochs(
     if state.begun:
         callbacks.on_epoch_begin(state.epoch)
     state.train_begins(model.network or model, model, told)
-    for sentence in state.forgotten():
+    for sentence in state.forgotten(job.callbacks):
         job.progress.line(f"stage {stage.name}: {sentence}")
     with state.deferring():
         for epoch in range(state.epoch, stage.epochs):

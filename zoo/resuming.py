@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tomli_w
 
 from .array_digests import variable_digests
-from .atomic import remove_leftovers
+from .atomic import remove_leftovers, write_text
 from .checkpoint import weights_digest
 from .checkpoints import Checkpoints
 from .depth_table import check_no_search
@@ -97,6 +98,8 @@ def resume(
         stages = [*before.finished, *([found.position] if found and not found.position["done"] else [])]
         store = store_of(ready, progress, engines=engines_of([_features(stage) for stage in stages]))
         resumed = [*lock.get("resumed", []), {"at": place, "changed": changed}] if lock else []
+        if lock:  # so that it is known even where the run is interrupted again
+            write_text(folder / LOCK, tomli_w.dumps({**lock, "resumed": resumed}))
         return Execution(folder, ready, job, store, progress, given, resumed).run()
 
 

@@ -94,9 +94,9 @@ class StageState:
         """Where a run that is asked to end does so at :meth:`pause`, and nowhere else."""
         return self._checkpoints.interruption.deferred()
 
-    def forgotten(self) -> list[str]:
-        """A sentence for each callback that holds what no checkpoint keeps, where a stage goes on."""
-        lost = {type(callback).__name__: unkept(callback) for callback in self._told} if self.point else {}
+    def forgotten(self, callbacks: Sequence[keras.callbacks.Callback]) -> list[str]:
+        """A sentence for each of the user's callbacks that holds what no checkpoint keeps, where a stage goes on."""
+        lost = {type(callback).__name__: unkept(callback) for callback in callbacks} if self.point else {}
         return [f"the callback {name} begins anew with: {', '.join(held)}" for name, held in lost.items() if held]
 
     def epoch_begins(self, epoch: int) -> None:
@@ -156,7 +156,7 @@ class StageState:
         }
         losses = () if done else self.losses  # a stage that is finished has handed them over
         arrays = {
-            "rows": np.array([[row[key] for key in keys] for row in self.rows], "float64").reshape(len(self.rows), len(keys)),
+            "rows": np.array([[row[key] for key in keys] for row in self.rows]).reshape(len(self.rows), len(keys)),
             "losses": np.concatenate([self._checkpoints.losses, np.array(losses, "float32")]),
             **{f"metrics/{i:05d}": v.numpy() for i, v in enumerate(self._model.metrics_variables)},
             **{f"callback/{key}": value for key, value in callbacks.arrays.items()},
