@@ -29,7 +29,7 @@ def test_a_run_is_written_and_what_to_do_next_is_said(call, tiny, tmp_path):
     assert result.stdout == f"next: zoo predict {out} FILES...   or   zoo evaluate {out} DATA\n"
     assert {p.name for p in out.iterdir()} == {
         "recipe.toml", "recipe.lock", "plan.txt", "history.csv", "metrics.json", "model.keras", "labels.txt",
-        "checkpoints", "log.txt", "report.html", "card.toml", "split.csv",
+        "checkpoints", "log.txt", "report.html", "card.toml", "split.csv", "steps.csv",
     }  # fmt: skip
     for line in (out / "log.txt").read_text(encoding="utf-8").splitlines():
         assert line in result.stderr
