@@ -1,6 +1,6 @@
 """What a run survives: SIGKILL at random moments, resumed until it ends; a full disk, Ctrl-C and SIGTERM.
 
-    python -m benchmarks.run_kills [--kills 300] [--most 3] [--signals 10] [--fills 9] [--seed 0] [--json FILE]
+    python -m benchmarks.run_kills [--kills 300] [--most 12] [--signals 10] [--fills 9] [--seed 0] [--json FILE]
 
 The run is one with everything that a resume gets wrong elsewhere: dropout, batch normalization re-estimated on the new
 data, a rate for each block, early stopping, performance scheduling, an average of late weights, three stages that thaw
@@ -10,7 +10,7 @@ Its checkpoints are written as often as the disk takes them.
 ``--kills``: a process gets SIGKILL at a random moment, and the run is resumed in another, which is killed again, up to
 ``--most`` times, until it ends. What counts is a kill between the first and the last step of training. After each kill
 the run folder has to be readable, in the end the weights have to be those of a run that nobody disturbed: the table
-says where the kills came. ``--signals``: the same with Ctrl-C and SIGTERM, after which the process has to end by itself
+says where the kills came. A third of them waits until a checkpoint is being written. ``--signals``: the same with Ctrl-C and SIGTERM, after which the process has to end by itself
 within some seconds, with nothing lost: no step is trained twice. ``--fills``: the disk is full while checkpoints are
 written.
 
@@ -284,6 +284,16 @@ class Trials:
             time.sleep(0.002)
         return True
 
+    def writes(self, number: int) -> None:
+        """Waits until a child is writing a checkpoint, for a random part of what that takes, or has ended."""
+        until = time.perf_counter() + 2
+        while not self.notes.where[1] and time.perf_counter() < until:
+            if os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+        until = time.perf_counter() + self.random.uniform(0, 0.004)
+        while time.perf_counter() < until:
+            pass
+
     def kills(self, number: int, most: int) -> None:
         """Kills at random moments until so many have counted."""
         ways = [*WAYS, next(iter(WAYS))]  # two thirds in every step
@@ -295,6 +305,8 @@ class Trials:
                 process = self.begin(folder, way)
                 if killed < most and self.first_step(process):
                     time.sleep(self.random.uniform(0, 0.6 * self.seconds[way] / most))
+                    if self.counts["kills"] % 3 == 2:  # writing is short: a third of the kills waits for it
+                        self.writes(process)
                     if self.notes.counts:
                         os.kill(process, signal.SIGKILL)
                 code = self.wait(process)
@@ -312,8 +324,7 @@ class Trials:
             self.counts["identical"] += weights(folder) == self.expected[way]
             self.counts["left behind"] += len(list((folder / "checkpoints").glob(".*")))
             shutil.rmtree(folder)
-            if trial % 10 == 0:
-                print(dict(self.counts), file=sys.stderr, flush=True)
+            print(dict(self.counts), file=sys.stderr, flush=True)
 
     def signals(self, number: int) -> None:
         """Asks runs to end, by Ctrl-C and SIGTERM in turn."""
@@ -379,7 +390,7 @@ def main() -> None:
     """Runs the trials, and prints their counts; the exit code is 1 where one went wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
-    parser.add_argument("--most", type=int, default=3, help="kills of one run (default: 3)")
+    parser.add_argument("--most", type=int, default=12, help="kills of one run (default: 12)")
     parser.add_argument("--signals", type=int, default=10)
     parser.add_argument("--fills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
@@ -395,9 +406,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ZOO_HOME"] = str(Path(folder) / "home")
         trials = Trials(Path(folder), options.seed)
-        trials.kills(options.kills, options.most)
-        trials.signals(options.signals)
-        trials.fills(options.fills)
+        try:
+            trials.kills(options.kills, options.most)
+            trials.signals(options.signals)
+            trials.fills(options.fills)
+        except KeyboardInterrupt:
+            print("interrupted: what was counted until then", file=sys.stderr)
     print(table(trials))
     found = {"counts": dict(trials.counts), "phases": dict(trials.phases), "seconds": trials.seconds}
     if options.json:
