@@ -9,9 +9,10 @@ Its checkpoints are written as often as the disk takes them.
 
 ``--kills``: a process gets SIGKILL at a random moment, and the run is resumed in another, which is killed again, up to
 ``--most`` times, until it ends. What counts is a kill between the first and the last step of training. A third of them
-waits until a checkpoint is being written. After each kill the run folder has to be readable, in the end the weights have
-to be those of a run that nobody disturbed: the table says where the kills came. ``--signals``: the same with Ctrl-C and
-SIGTERM, after which the process has to end by itself within some seconds, with nothing lost: no step is trained twice.
+waits until a checkpoint is being written. After each kill the run folder has to be readable, in the end the weights
+have to be those of a run that nobody disturbed: the table says where the kills came. ``--signals``: the same with
+Ctrl-C and SIGTERM, after which the process has to end by itself within some seconds, with nothing lost: no step is
+trained twice.
 ``--fills``: the disk is full while checkpoints are written.
 
 Each process is a fork of one that has imported everything and computed nothing.
