@@ -66,6 +66,11 @@ SECOND = (
         {"model.cut": "hidden4_activation", "stage.1.train": ["top", "hidden4", "hidden3"]},
     ),
     Row("from scratch", "transfer-scratch"),
+    Row(
+        "`glyphs` in place of digits 0 to 4",
+        "few-shot-digits",
+        {"data.path": "digits:classes=5-9", "data.limit_per_class": LABELS, "data.val": 0.2},
+    ),
 )
 #: The rows of the plot of accuracy by labels, with their colours.
 PLOTTED = {
@@ -73,6 +78,7 @@ PLOTTED = {
     "four of the five, frozen": "#56b4e9",
     "five, then the top two thawed": "#d1603d",
     "from scratch": "#8a8f98",
+    "`glyphs` in place of digits 0 to 4": "#2e8b57",
 }
 
 
@@ -106,6 +112,7 @@ def main() -> None:
     tables = {
         "first": first_table(found),
         "second": second_table(found, max(options.labels)),
+        "labels": labels_table(found),
         "machine": _footer(found),
     }
     if options.write:
@@ -192,7 +199,7 @@ def _seed(folder: Path, seed: int, labels: Sequence[int]) -> list[Result]:
     for count, (number, row) in itertools.product(labels, enumerate(SECOND)):
         if count != max(labels) and row.label not in PLOTTED:
             continue
-        begins = {} if row.recipe == "transfer-scratch" else {"name": str(base)}
+        begins = {"name": str(base)} if row.recipe not in ("transfer-scratch", "few-shot-digits") else {}
         place = folder / f"second-{count}-{number}"
         found.append(run(place, "second", row, seed, limit_per_class=count, **begins))
         _say(found[-1])
@@ -223,6 +230,17 @@ def second_table(found: Sequence[Result], labels: int) -> str:
     return markdown(head, rows)
 
 
+def labels_table(found: Sequence[Result]) -> str:
+    """Digits 5 to 9 by the number of labels a class: mean accuracy, with its range."""
+    counts = sorted({result.labels for result in found if result.labels})
+    rows = []
+    for label, results in by_row(found, "second", SECOND).items():
+        if label in PLOTTED:
+            cells = [_accuracy([r for r in results if r.labels == count]) for count in counts]
+            rows.append((label, *(f"{mean} ({span})" for mean, span in cells)))
+    return markdown(("Labels a class", *map(str, counts)), rows)
+
+
 def by_row(found: Sequence[Result], task: str, rows: Sequence[Row]) -> dict[str, list[Result]]:
     """The results of one task by their rows' labels, in order."""
     return {row.label: [r for r in found if (r.task, r.row) == (task, row.label)] for row in rows}
@@ -239,10 +257,12 @@ def _mean(results: Sequence[Result], name: str, digits: int) -> str:
 
 def _footer(found: Sequence[Result]) -> str:
     seeds = sorted({result.seed for result in found})
-    tested = {t: round(statistics.mean(r.examples for r in found if r.task == t)) for t in ("first", "second")}
+    most = max(result.labels or 0 for result in found)
+    sizes = {t: [r.examples for r in found if r.task == t and r.labels in (None, most)] for t in ("first", "second")}
+    first, second = (round(statistics.mean(sizes[task])) for task in ("first", "second"))
     return (
-        f"Means over the seeds {', '.join(map(str, seeds))}; tested on about {tested['first']} examples of the first "
-        f"task and {tested['second']} of the second. Two threads, on {machine()}."
+        f"Means over the seeds {', '.join(map(str, seeds))}; tested on about {first} examples of the first task and "
+        f"{second} of the second ({most} labels a class). Two threads, on {machine()}."
     )
 
 
@@ -259,7 +279,7 @@ def draw(found: Sequence[Result], file: Path) -> None:
     counts = sorted({r.labels for r in found if r.labels})
     for label, colour in PLOTTED.items():
         scores = [[r.accuracy for r in rows[label] if r.labels == count] for count in counts]
-        axes.plot(counts, [statistics.mean(s) for s in scores], "o-", color=colour, label=label)
+        axes.plot(counts, [statistics.mean(s) for s in scores], "o-", color=colour, label=label.replace("`", ""))
         axes.fill_between(counts, [min(s) for s in scores], [max(s) for s in scores], color=colour, alpha=0.12, lw=0)
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(count) for count in counts])
