@@ -22,6 +22,7 @@ def _commands(block: str) -> list[str]:
     return [line.partition("#")[0].strip() for line in block.splitlines() if line.partition("#")[0].strip()]
 
 
+@pytest.mark.timeout(900)
 def test_every_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
