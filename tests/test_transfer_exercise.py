@@ -106,7 +106,8 @@ def test_the_picture_is_drawn_the_same_again(exercise: ModuleType, tmp_path: Pat
 @pytest.mark.slow
 def test_a_seed_runs_and_writes_the_page(exercise: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = tmp_path / "page.md"
-    page.write_text("".join(f"<!-- {n} -->\n<!-- end of {n} -->\n" for n in ("first", "second", "machine")))
+    sections = ("first", "second", "labels", "machine")
+    page.write_text("".join(f"<!-- {n} -->\n<!-- end of {n} -->\n" for n in sections))
     monkeypatch.setattr(sys, "argv", ["transfer_exercise.py", "--seeds", "0", "--write", str(page)])
     exercise.main()
     assert all(f"| {row.label} | 0." in page.read_text() for row in (*exercise.FIRST, *exercise.SECOND))
