@@ -9,7 +9,7 @@ import keras
 
 from .boundary import prepares_input
 from .card import Card
-from .data import Dataset, Split, TakenColumns, is_table, open_data, split
+from .data import Dataset, Split, TakenColumns, open_data, split
 from .device import Device, prepare
 from .errors import RecipeError, SurgeryError
 from .feature_store import FeatureStore
@@ -19,13 +19,14 @@ from .input_form import InputForm
 from .job import Job
 from .layers import augmentation, mixing
 from .objective import Objective, example_weights, objective
-from .options import Options, with_options
+from .options import Options
 from .origins import Origins, origins
 from .plan import Plan
 from .progress import Progress
-from .recipe import DataPart, ModelPart, Recipe, read_recipe
+from .recipe import DataPart, Recipe, read_recipe
 from .recipe_stage import StagePart
 from .run_job import job_of, store_of
+from .said_recipe import said_recipe
 from .stage_checks import check_stages
 from .stage_lines import patience_notes, stage_lines, stage_notes
 from .stages import idle_options, planned
@@ -102,16 +103,10 @@ def resolve(
         RecipeError: if network or data are said nowhere, or the recipe is broken.
     """
     base = read_recipe(recipe) if isinstance(recipe, (str, os.PathLike)) else recipe
-    if base is None:
-        if network is None or data is None:
-            what = "A run needs a network and data."
-            raise RecipeError(what, fix="Say both, or give a recipe.")
-        base = Recipe(ModelPart(_name_of_network(network)), DataPart(_name_of_data(data)))
-    if network is not None:
-        base = replace(base, model=replace(base.model, name=_name_of_network(network)))
-    if data is not None:
-        base = replace(base, data=_part_of(base.data, data))
-    return with_options(base, options)
+    if base is not None and data is not None and not isinstance(data, (str, os.PathLike)):
+        base = replace(base, data=replace(base.data, **vars(TakenColumns())))  # what is in memory has no columns
+    named = None if network is None else _name_of_network(network)
+    return said_recipe(named, None if data is None else _name_of_data(data), base, options)
 
 
 def _name_of_network(network: Any) -> str:
@@ -122,13 +117,6 @@ def _name_of_data(data: Any) -> str:
     if isinstance(data, (str, os.PathLike)):
         return os.fspath(data)
     return data.source if isinstance(data, Dataset) else "arrays"
-
-
-def _part_of(part: DataPart, data: Any) -> DataPart:
-    """The recipe's part for other data: its columns stay where that is a table too, to be chosen by name."""
-    part = replace(part, path=_name_of_data(data))
-    table = isinstance(data, (str, os.PathLike)) and is_table(data)
-    return part if table else replace(part, **vars(TakenColumns()))
 
 
 def open_part(part: DataPart, data: Any = None, step: Callable[[int, int], None] | None = None) -> Dataset:
