@@ -9,6 +9,7 @@ from .epochs import rate_of
 from .errors import RecipeError, close_matches
 from .progress import Progress
 from .recipe_stage import StagePart, averaged_by_the_optimizer, averages
+from .stage_conflicts import conflicts
 from .weight_averaging import WeightAveraging
 
 
@@ -30,16 +31,8 @@ def check_monitor(stage: StagePart, metrics: Sequence[str]) -> None:
         if watched is not None and watched not in known:
             what = f"{who} cannot watch '{watched}': nobody measures it."
             raise RecipeError(what, expected=" | ".join(known), fix=close_matches(watched, known))
-    if stage.early_stopping is not None and averages(stage):
-        what = f"The stage '{stage.name}' ends with the average of its weights, and early stopping with one epoch's."
-        raise RecipeError(what, fix="Leave one of them out.")
-    if stage.weight_averaging is not None and averaged_by_the_optimizer(stage):
-        what = f"The stage '{stage.name}' averages its weights twice: by its optimizer, and by weight_averaging."
-        raise RecipeError(what, received=f"the optimizer {stage.optimizer}", fix="Leave one of them out.")
-    if stage.reduce_on_plateau is not None and isinstance(stage.optimizer.get("learning_rate"), dict):
-        what = f"The stage '{stage.name}' has two who set its rate: a schedule, and reduce_on_plateau."
-        fix = "Give learning_rate a number, or leave reduce_on_plateau out."
-        raise RecipeError(what, received=f"learning_rate = {stage.optimizer['learning_rate']}", fix=fix)
+    for _, what, received, fix in conflicts(stage, averages(stage), averaged_by_the_optimizer(stage)):
+        raise RecipeError(what, received=received, fix=fix)
 
 
 def check_callbacks(callbacks: Sequence[keras.callbacks.Callback]) -> None:
