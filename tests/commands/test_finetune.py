@@ -8,18 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-FAST = ("--limit-per-class", 3, "--head-epochs", 1, "--epochs", 1)
-
-
-@pytest.fixture
-def early(monkeypatch):
-    """No training and no loading: whoever gets that far has gone too far."""
-
-    def too_far(*_, **__):
-        pytest.fail("this should have been refused before")
-
-    monkeypatch.setattr("zoo.finetuning.prepared", too_far)
-    monkeypatch.setattr("zoo.preparation.prepared", too_far)
+from .conftest import FAST
 
 
 def test_a_run_is_written_and_what_to_do_next_is_said(call, tiny, tmp_path):

@@ -9,18 +9,7 @@ import pytest
 from zoo.recipe import read_recipe, recipe_text
 from zoo.run import Run
 
-FAST = ("--limit-per-class", 3, "--head-epochs", 1, "--epochs", 1)
-
-
-@pytest.fixture
-def early(monkeypatch):
-    """No training and no loading: whoever gets that far has gone too far."""
-
-    def too_far(*_, **__):
-        pytest.fail("this should have been refused before")
-
-    monkeypatch.setattr("zoo.finetuning.prepared", too_far)
-    monkeypatch.setattr("zoo.preparation.prepared", too_far)
+from .conftest import FAST
 
 
 @pytest.fixture

@@ -52,6 +52,43 @@ def blocks(text: str) -> list[Block]:
     return [Block(m[1], m[2], text[: m.start()].count("\n") + 1) for m in found]
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A call of a page that was run: a command, or a block of Python (``line`` is empty), and what it printed."""
+
+    block: Block
+    line: str = ""
+    stdout: str = ""
+    output: str = ""
+
+
+def run_page(page: str) -> tuple[list[Ran], dict[str, Any]]:
+    """Runs every call of a page, in order, in the working folder; none may fail.
+
+    Args:
+        page: The page's name, without its ending.
+
+    Returns:
+        What was run, and the names that the blocks of Python left.
+    """
+    from click.testing import CliRunner
+
+    from zoo.commands import zoo as command
+
+    names: dict[str, Any] = {"__name__": page}
+    ran = []
+    for block in blocks((DOCS / f"{page}.md").read_text(encoding="utf-8")):
+        if block.language == "python":
+            exec(compile(block.code, f"{page}.md:{block.line}", "exec"), names)
+            ran.append(Ran(block))
+        for line in block.code.splitlines() if block.language == "sh" else ():
+            words = shlex.split(line, comments=True)
+            result = CliRunner().invoke(command, words[1:], catch_exceptions=False)
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+            ran.append(Ran(block, " ".join(words), result.stdout, result.output))
+    return ran, names
+
+
 def sections(text: str) -> list[Section]:
     """The labelled sections in order; a label in Korean is the English one with ``ko-`` before it."""
     parts = re.split(r"^\((?:ko-)?([a-z0-9-]+)\)=\n(#+) (.+)\n", text, flags=re.M)

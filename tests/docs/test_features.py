@@ -1,14 +1,11 @@
 """The page on the feature cache: every call in it runs, in order, and the lines that it shows are those printed."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from tests.docs.pages import DOCS, ROOT, blocks
-from zoo.commands import zoo
+from tests.docs.pages import DOCS, ROOT, run_page
 
 PAGE = (DOCS / "features.md").read_text(encoding="utf-8")
 #: Blocks of commands, and the block of text that says what they print, where one follows.
@@ -24,21 +21,13 @@ def masked(text: str) -> list[str]:
 
 def test_every_call_runs_in_order_and_prints_what_is_shown(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "features"}
     shown = {match[1]: match[2] or "" for match in SHOWN.finditer(PAGE)}
-    ran = 0
-    for block in blocks(PAGE):
-        ran += 1
-        if block.language == "python":
-            exec(compile(block.code, f"features.md:{block.line}", "exec"), names)
-            continue
-        said = ""
-        for line in block.code.splitlines():
-            result = CliRunner().invoke(zoo, shlex.split(line)[1:], catch_exceptions=False)
-            assert result.exit_code == 0, f"{line}\n{result.output}"
-            said += result.output
-        assert [line for line in masked(shown[block.code]) if line not in masked(said)] == [], said
-    assert ran >= 10
+    ran, _ = run_page("features")
+    of_block = {call.block: "".join(other.output for other in ran if other.block == call.block) for call in ran}
+    for block, said in of_block.items():
+        if block.language == "sh":
+            assert [line for line in masked(shown[block.code]) if line not in masked(said)] == [], said
+    assert len(of_block) >= 10
     assert list(home.glob("features/*/*/features.h5"))
 
 

@@ -1,14 +1,11 @@
 """The page on reproducibility: every call in it runs, in order, and what it says of the lock and of verify is so."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from tests.docs.pages import DOCS, blocks
-from zoo.commands import zoo
+from tests.docs.pages import DOCS, run_page
 from zoo.lock_file import lock_of
 
 PAGE = (DOCS / "reproducibility.md").read_text(encoding="utf-8")
@@ -18,20 +15,11 @@ PAGE = (DOCS / "reproducibility.md").read_text(encoding="utf-8")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each call prints, by the call; the runs are left in the folder `folder`."""
     root = tmp_path_factory.mktemp("page")
-    said = {"folder": str(root)}
-    names: dict[str, object] = {"__name__": "reproducibility"}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        for block in blocks(PAGE):
-            if block.language == "python":
-                exec(compile(block.code, f"reproducibility.md:{block.line}", "exec"), names)
-                said["python"] = str(names["found"])
-            for line in block.code.splitlines() if block.language == "sh" else ():
-                words = shlex.split(line, comments=True)
-                result = CliRunner().invoke(zoo, words[1:], catch_exceptions=False)
-                assert result.exit_code == 0, f"{line}\n{result.output}"
-                said[" ".join(words)] = result.stdout
-    return said
+        calls, names = run_page("reproducibility")
+    said = {call.line: call.stdout for call in calls if call.line}
+    return {**said, "folder": str(root), "python": str(names["found"])}
 
 
 def test_every_call_of_the_page_runs_and_says_what_the_page_does(ran: dict[str, str]):

@@ -1,13 +1,12 @@
 """The page on reuse: what it shows is what is printed, and every call in it runs."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.docs.pages import DOCS, blocks
+from tests.docs.pages import DOCS, run_page
 from zoo.commands import zoo
 
 PAGE = (DOCS / "reuse.md").read_text(encoding="utf-8")
@@ -17,17 +16,8 @@ PAGE = (DOCS / "reuse.md").read_text(encoding="utf-8")
 @pytest.mark.timeout(900)
 def test_every_call_of_the_page_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "reuse"}
-    ran = 0
-    for block in blocks(PAGE):
-        if block.language == "python":
-            exec(compile(block.code, f"reuse.md:{block.line}", "exec"), names)
-            ran += 1
-        for line in block.code.splitlines() if block.language == "sh" else ():
-            result = CliRunner().invoke(zoo, shlex.split(line)[1:], catch_exceptions=False)
-            assert result.exit_code == 0, f"{line}\n{result.output}"
-            ran += 1
-    assert ran >= 12
+    ran, _ = run_page("reuse")
+    assert len(ran) >= 12
 
 
 def test_the_table_on_the_page_is_the_one_that_is_printed():
