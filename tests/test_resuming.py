@@ -16,10 +16,10 @@ import pytest
 import zoo
 from zoo.checkpoint import Snapshot, position_of, read_checkpoint
 from zoo.errors import RunError
-from zoo.execution import only_writer
 from zoo.interruption import Interrupted, Interruption
 from zoo.recipe import parse_recipe
 from zoo.resuming import resume
+from zoo.run import only_writer
 from zoo.stage_state import StageState
 
 RECIPE = """

@@ -1,9 +1,10 @@
 """The checkpoints of a run: when they are written, which of them stay, and where a run goes on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -43,11 +44,9 @@ class Checkpoints:
         self.folder, self.interruption = folder, interruption or Interruption()
         self.finished: list[StageResult] = []
         self.going_on: Checkpoint | None = None
-        self.seconds = 0.0
         self._progress = progress or Progress(quiet=True)
         self._pace, self._writer = Pace(every), CheckpointWriter()
         self._gathered = 0.0
-        self._writing: str = ""
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -60,25 +59,10 @@ class Checkpoints:
         """The loss of every step of the stages that are finished."""
         return np.concatenate([np.zeros(0, "float32"), *(done.losses for done in self.finished)])
 
-    def find(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; the run goes on from there.
-
-        A damaged one is passed over, with a line.
-        """
-        if self.folder is None:
-            return None
-        held = {file: position_of(file) for file in self.folder.glob("*.safetensors")}
-        order = {file: _order(position) for file, position in held.items() if position is not None}
-        for file in sorted(order, key=lambda file: order[file], reverse=True):
-            try:
-                found = read_checkpoint(file)
-            except RunError as reason:
-                self._progress.line(f"{reason} The one before is taken.")
-                continue
-            self.finished = results_of(found.position["stages"], found.tensors["losses"])
-            self.going_on = None if found.position["done"] else found
-            return found
-        return None
+    def go_on(self, found: Checkpoint) -> None:
+        """Has the run go on from a checkpoint; see :func:`newest`."""
+        self.finished = finished_in(found)
+        self.going_on = None if found.position["done"] else found
 
     def begin(self, size: int) -> None:
         """Counts from now, for a stage whose state has about so many bytes."""
@@ -99,15 +83,14 @@ class Checkpoints:
         if self.folder is None:
             self.interruption.check()
         elif self.interruption.asked:
-            self.close(self.folder / f"{name}.safetensors", state())
+            self._write_now(self.folder / f"{name}.safetensors", state())
             raise Interrupted
         elif self._pace.due() and not self._writer.busy:
             self._collect()
             started = time.perf_counter()
             taken = state()
             self._gathered = time.perf_counter() - started
-            self._writing = f"{name}.safetensors"
-            self._writer.write(self.folder / self._writing, taken)
+            self._writer.write(self.folder / f"{name}.safetensors", taken)
             self._pace.begin()
 
     def end_stage(self, state: Callable[[], Snapshot], name: str, result: StageResult) -> None:
@@ -135,8 +118,8 @@ class Checkpoints:
             for file in self._within():
                 file.unlink(missing_ok=True)
 
-    def close(self, file: Path, state: Snapshot) -> None:
-        """Writes a last one, now.
+    def _write_now(self, file: Path, state: Snapshot) -> None:
+        """Writes a last one.
 
         Raises:
             RunError: if it cannot be written.
@@ -156,16 +139,13 @@ class Checkpoints:
             return
         if took is not None:
             self._pace.took(took + self._gathered)
-            self.seconds += took + self._gathered
             for file in self._within()[:-KEPT]:
                 file.unlink(missing_ok=True)
 
     def _within(self) -> list[Path]:
         """The checkpoints within stages, the oldest first."""
-        files = [] if self.folder is None else list(self.folder.glob("*.safetensors"))
-        held = [(position_of(file), file) for file in files]
-        found = [(_order(position), file) for position, file in held if position is not None and not position["done"]]
-        return [file for _, file in sorted(found)]
+        held = [] if self.folder is None else in_order(self.folder)
+        return [file for position, file in held if not position["done"]]
 
     def _unwritten(self, reason: OSError) -> RunError:
         what = f"A checkpoint could not be written into {self.folder}: {reason}."
@@ -173,5 +153,28 @@ class Checkpoints:
         return RunError(what, fix=f"Make room, then: zoo resume {run}; it goes on from the one before.")
 
 
-def _order(position: dict) -> tuple[int, bool, int, int]:
-    return position["stage"], position["done"], position["epoch"], position["step"]
+def in_order(folder: Path) -> list[tuple[Mapping[str, Any], Path]]:
+    """The checkpoints in a folder with their positions, the oldest first; what is none is left out."""
+    held = [(position_of(file), file) for file in folder.glob("*.safetensors")]
+    found = [(position, file) for position, file in held if position is not None]
+    return sorted(found, key=lambda one: [one[0][key] for key in ("stage", "done", "epoch", "step")])
+
+
+def newest(folder: Path, progress: Progress) -> Checkpoint | None:
+    """The newest checkpoint in a folder that is whole; a damaged one is passed over, with a line.
+
+    Args:
+        folder: The run's folder of checkpoints.
+        progress: Where lines go.
+    """
+    for _, file in reversed(in_order(folder)):
+        try:
+            return read_checkpoint(file)
+        except RunError as reason:
+            progress.line(f"{reason} The one before is taken.")
+    return None
+
+
+def finished_in(found: Checkpoint) -> list[StageResult]:
+    """What the stages did that are finished at a checkpoint."""
+    return results_of(found.position["stages"], found.tensors["losses"])

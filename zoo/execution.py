@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,12 @@ import keras
 from .array_digests import variable_digests
 from .atomic import completed
 from .boundary import cut_head
-from .checkpoint import weights_digest
+from .checkpoint import Checkpoint, weights_digest
 from .checkpoints import Checkpoints
 from .copying import copy_state
 from .device import out_of_memory
 from .enforcement import edge_of, restore_switches, trainable_switches
-from .errors import RunError
 from .feature_store import FeatureStore
-from .file_lock import locked
 from .flattening import flat
 from .interruption import Interrupted, interruptible
 from .job import Job
@@ -45,6 +43,7 @@ class Execution:
         progress: Where lines go.
         given: What was given in Python, and is not in the recipe.
         resumed: Where it went on before, and goes on now, after it had been interrupted; empty where it begins.
+        point: The checkpoint that it goes on from; ``None`` where there is none yet.
     """
 
     folder: Path
@@ -53,7 +52,8 @@ class Execution:
     store: FeatureStore
     progress: Progress
     given: Sequence[str] = ()
-    resumed: Sequence[dict[str, Any]] = field(default=())
+    resumed: Sequence[dict[str, Any]] = ()
+    point: Checkpoint | None = None
 
     def run(self, *, sides: Sequence[str] = ("test", "val")) -> Run:
         """Trains, measures and writes; what a checkpoint holds is not done again.
@@ -97,7 +97,8 @@ class Execution:
             if isinstance(reason, Interrupted) and held:
                 kept = "everything is kept"
             what = f"the run did not finish: {self.folder} is not a result yet; {kept}"
-            self.progress.line(f"{what}. Go on with: zoo resume {self.folder}")
+            how = f"zoo.resume({str(self.folder)!r}, ...)" if self.given else f"zoo resume {self.folder}"
+            self.progress.line(f"{what}. Go on with: {how}")
             raise
 
     def _train(self, checkpoints: Checkpoints, known: Mapping[int, str]) -> list[StageResult]:
@@ -105,21 +106,22 @@ class Execution:
         switches = trainable_switches(ready.network)
         working = in_precision(ready.network, recipe.compute.precision)
         start = start_of(working, new=ready.origins.new) if ready.origins else None
-        found = checkpoints.find() if self.resumed else None
-        if found is not None:
-            found.restore(flat(working))
-        same = known if found is None and working is ready.network else None
+        if self.point is not None:
+            checkpoints.go_on(self.point)
+            self.point.restore(flat(working))
+        same = known if self.point is None and working is ready.network else None
+        trained = False
         for index, (stage, plan) in enumerate(zip(recipe.stages, ready.plans, strict=True)):
             if index < len(checkpoints.finished):
                 continue
             later = ready.plans[index + 1 :]
             keeping: dict[str, Any] = {"checkpoints": checkpoints, "known": same}
             result = train_stage(working, plan, stage, index, self.job, self.store, start, later, **keeping)
-            same = None
+            same, trained = None, True
             self.progress.line(_stage_line(result))
             self._write_history(checkpoints.finished)
             checkpoints.interruption.check()
-        if found is not None and len(checkpoints.finished) == found.position["stage"] + found.position["done"]:
+        if self.point is not None and not trained:
             features_of(working, ready.plans[-1], recipe.stages[-1], self.job, self.store)
         if working is not ready.network:
             copy_state(flat(working), flat(ready.network))
@@ -153,29 +155,6 @@ class Execution:
                 measured, read = head, stored.read(name)
             found[name] = figures_of(measured, ready.data, indices, read, self.progress)
         return found
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Holds a run folder, so that nobody else writes into it.
-
-    Raises:
-        RunError: if another process does.
-    """
-    holding = locked(folder / ".lock", wait=False)
-    try:
-        holding.__enter__()
-    except BlockingIOError:
-        what = f"Another process is writing into the run {folder}."
-        raise RunError(what, fix="Wait until it has ended, or end it.") from None
-    except OSError as reason:
-        what = f"The run folder {folder} cannot be written: {reason}."
-        raise RunError(what, fix="Make it writable, or make room.") from None
-    try:
-        yield
-    finally:
-        (folder / ".lock").unlink(missing_ok=True)
-        holding.__exit__(None, None, None)
 
 
 def _stage_line(result: StageResult) -> str:

@@ -16,12 +16,12 @@ from .depth_recipe import said
 from .depth_search import Step, best_of
 from .depth_table import BEST, DEPTH, Measured, write_depth
 from .errors import SurgeryError
-from .execution import Execution, only_writer
+from .execution import Execution
 from .finetuning import given_in_python
 from .preparation import prepared
 from .progress import Progress
 from .recipe import Recipe, recipe_text
-from .run import Run, create_folder
+from .run import Run, create_folder, only_writer
 from .run_job import job_of, store_of
 from .trial import TrialProgress, validation_figures
 

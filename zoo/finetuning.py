@@ -9,13 +9,13 @@ from typing import Any
 import keras
 
 from .errors import RecipeError, close_matches
-from .execution import Execution, only_writer
+from .execution import Execution
 from .options import Options
 from .plan import Plan
 from .preparation import prepared
 from .progress import Progress
 from .recipe import Recipe
-from .run import Run, create_folder
+from .run import Run, create_folder, only_writer
 from .run_job import job_of, store_of
 from .stopping import check_averaging, check_callbacks
 

@@ -10,12 +10,12 @@ import tomli_w
 
 from .array_digests import variable_digests
 from .atomic import remove_leftovers, write_text
-from .checkpoint import weights_digest
-from .checkpoints import Checkpoints
+from .checkpoint import Checkpoint, weights_digest
+from .checkpoints import finished_in, newest
 from .depth_table import check_no_search
 from .environment import differences
 from .errors import RunError
-from .execution import Execution, only_writer
+from .execution import Execution
 from .finetuning import given_in_python
 from .lock import environment_of
 from .lock_file import engines_of, environment_in, lock_of
@@ -23,7 +23,7 @@ from .plan import Plan
 from .preparation import Preparation, prepared
 from .progress import Progress
 from .recipe import read_recipe
-from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run
+from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run, only_writer
 from .run_files import plan_text
 from .run_job import job_of, store_of
 from .sources.path import digest_of
@@ -86,25 +86,24 @@ def resume(
             _check_same(folder, lock, ready)
         for place in (folder, folder / "checkpoints"):
             remove_leftovers(place)
-        before = Checkpoints(folder / "checkpoints")
-        found = before.find()
         progress.log_to(folder / "log.txt", more=True)
+        found = newest(folder / "checkpoints", progress) if lock else None
         place = _place(found.position) if found else "the beginning"
         progress.line(f"going on from {place}")
         changed = differences(environment_in(lock), environment_of(ready.device)) if lock else []
         for line in changed:
             progress.line(f"since it began this has changed, and the last bits may too: {line}")
         job = job_of(ready, callbacks, progress)
-        stages = [*before.finished, *([found.position] if found and not found.position["done"] else [])]
-        store = store_of(ready, progress, engines=engines_of([_features(stage) for stage in stages]))
+        store = store_of(ready, progress, engines=engines_of(_features(found) if found else []))
         resumed = [*lock.get("resumed", []), {"at": place, "changed": changed}] if lock else []
         if lock:  # so that it is known even where the run is interrupted again
             write_text(folder / LOCK, tomli_w.dumps({**lock, "resumed": resumed}))
-        return Execution(folder, ready, job, store, progress, given, resumed).run()
+        return Execution(folder, ready, job, store, progress, given, resumed, found).run()
 
 
-def _features(stage: Any) -> Mapping[str, Any]:
-    return stage["features"] if isinstance(stage, Mapping) else stage.features
+def _features(found: Checkpoint) -> list[Mapping[str, Any]]:
+    """What the features are that the stages up to a checkpoint trained on."""
+    return [*(done.features for done in finished_in(found)), found.position["features"]]
 
 
 def _check_folder(folder: Path) -> None:

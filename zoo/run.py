@@ -4,7 +4,8 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .atomic import write_text
 from .card import Card, read_card
 from .errors import RunError
+from .file_lock import locked
 from .recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
@@ -99,6 +101,29 @@ def create_folder(out: Path) -> Path:
         what = f"The folder {out} cannot be made: {reason}."
         raise RunError(what, fix="Choose an --out that can be written.") from None
     return out
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds a run folder, so that nobody else writes into it.
+
+    Raises:
+        RunError: if another process does.
+    """
+    holding = locked(folder / ".lock", wait=False)
+    try:
+        holding.__enter__()
+    except BlockingIOError:
+        what = f"Another process is writing into the run {folder}."
+        raise RunError(what, fix="Wait until it has ended, or end it.") from None
+    except OSError as reason:
+        what = f"The run folder {folder} cannot be written: {reason}."
+        raise RunError(what, fix="Make it writable, or make room.") from None
+    try:
+        yield
+    finally:
+        (folder / ".lock").unlink(missing_ok=True)
+        holding.__exit__(None, None, None)
 
 
 def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
