@@ -12,8 +12,8 @@ from .array_digests import variable_digests
 from .atomic import remove_leftovers, write_text
 from .checkpoint import Checkpoint, weights_digest
 from .checkpoints import finished_in, newest
+from .comparability import reported
 from .depth_table import check_no_search
-from .environment import differences
 from .errors import RunError
 from .execution import Execution
 from .finetuning import given_in_python
@@ -90,7 +90,7 @@ def resume(
         found = newest(folder / "checkpoints", progress) if lock else None
         place = _place(found.position) if found else "the beginning"
         progress.line(f"going on from {place}")
-        changed = differences(environment_in(lock), environment_of(ready.device)) if lock else []
+        changed = reported(environment_in(lock), environment_of(ready.device)) if lock else []
         for line in changed:
             progress.line(f"since it began this has changed, and the last bits may too: {line}")
         job = job_of(ready, callbacks, progress)
