@@ -84,7 +84,7 @@ class Checkpoints:
             self.interruption.check()
         elif self.interruption.asked:
             self._write_now(self.folder / f"{name}.safetensors", state())
-            raise Interrupted
+            raise Interrupted(saved=True)
         elif self._pace.due() and not self._writer.busy:
             self._collect()
             started = time.perf_counter()

@@ -94,7 +94,7 @@ class Execution:
         except BaseException as reason:
             held = any((self.folder / "checkpoints").glob("*.safetensors"))
             kept = "everything up to its last checkpoint is kept" if held else "it has no checkpoint yet"
-            if isinstance(reason, Interrupted) and held:
+            if isinstance(reason, Interrupted) and reason.saved and held:
                 kept = "everything is kept"
             what = f"the run did not finish: {self.folder} is not a result yet; {kept}"
             how = f"zoo.resume({str(self.folder)!r}, ...)" if self.given else f"zoo resume {self.folder}"

@@ -12,7 +12,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was asked to end, and did where nothing is lost."""
+    """A run was asked to end.
+
+    Args:
+        saved: Whether it did where nothing is lost; else what was done since the last checkpoint is.
+    """
+
+    def __init__(self, saved: bool = False) -> None:
+        super().__init__()
+        self.saved = saved
 
 
 class Interruption:
@@ -43,13 +51,13 @@ class Interruption:
             self._deferring = before
 
     def check(self) -> None:
-        """Ends a run that was asked to end.
+        """Ends a run that was asked to end, where everything is kept.
 
         Raises:
             Interrupted: if it was.
         """
         if self.asked:
-            raise Interrupted
+            raise Interrupted(saved=True)
 
 
 @contextmanager
