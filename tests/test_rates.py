@@ -16,7 +16,7 @@ from zoo.layers.optimizers import names
 from zoo.precision import in_precision
 
 from .networks import clusters, dense_net, quadrants, small_convnet, values
-from .test_train import job, moved, one_hot, stage, train
+from .test_train import Kept, job, moved, one_hot, stage, train
 
 #: One batch for one step.
 VECTORS = clusters(16)[0], one_hot(clusters(16)[1], 3)
@@ -109,8 +109,9 @@ def test_multiplier_zero_does_not_move_in_a_hundred_steps_of_weight_decay():
     model = dense_net()
     before = values(model)
     how = stage(25, name="adamw", learning_rate=0.01, weight_decay=0.5)  # four steps an epoch
-    result = train(model, zoo.freeze(model, multipliers={"low1": 0}), job(x, one_hot(labels, 3)), how)
-    assert int(result.optimizer.iterations) == 100
+    kept = Kept()
+    train(model, zoo.freeze(model, multipliers={"low1": 0}), job(x, one_hot(labels, 3), callbacks=[kept]), how)
+    assert int(kept.optimizer.iterations) == 100
     assert {path.split("/")[0] for path in moved(before, model)} == {"low2", "top"}
 
 
@@ -125,8 +126,9 @@ def test_multiples_hold_in_mixed_precision(policy: str):
     model = in_precision(dense_net(), policy)
     before = {v.path: v.numpy() for v in model.weights}
     plan = zoo.freeze(model, multipliers={"low1": 0.25, "low2": 0.5})
-    result = train(model, plan, job(*VECTORS, precision=policy), stage(name="adamw", **given))
-    assert isinstance(result.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
+    kept = Kept()
+    train(model, plan, job(*VECTORS, precision=policy, callbacks=[kept]), stage(name="adamw", **given))
+    assert isinstance(kept.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
     assert_multiples(model, before, steps, RATES)
 
 
@@ -170,10 +172,10 @@ def test_clipping_bounds_the_step(clipping: dict[str, float], largest: float):
 
 def test_an_average_of_the_weights_is_what_a_stage_ends_with():
     """As `fit` does: with `use_ema` the result is the average, not the last step."""
-    model = dense_net()
+    model, kept = dense_net(), Kept()
     how = stage(3, use_ema=True, ema_momentum=0.9)
-    result = train(model, zoo.freeze(model, layer_decay=0.5), job(*VECTORS), how)
-    averages = result.optimizer._model_variables_moving_average
+    train(model, zoo.freeze(model, layer_decay=0.5), job(*VECTORS, callbacks=[kept]), how)
+    averages = kept.optimizer._model_variables_moving_average
     for variable, average in zip(model.trainable_variables, averages, strict=True):
         np.testing.assert_array_equal(variable, average)
 

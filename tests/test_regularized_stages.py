@@ -14,7 +14,7 @@ from zoo.starting_point import start_of
 from zoo.train import FeatureStore, train_stage
 
 from .networks import clusters, dense_net, quadrants, small_convnet, values
-from .test_train import job, one_hot, stage, train
+from .test_train import Kept, job, one_hot, stage, train
 
 
 def learnable() -> Job:
@@ -37,7 +37,9 @@ def test_one_cycle_moves_the_momentum_too():
     model = dense_net()
     rate = {"name": "one_cycle", "max_learning_rate": 0.1}
     how = stage(5, learning_rate=rate, momentum={"name": "one_cycle_momentum"})
-    made = train(model, zoo.freeze(model, multipliers={"low1": 0.5}), learnable(), how).optimizer
+    kept = Kept()
+    train(model, zoo.freeze(model, multipliers={"low1": 0.5}), replace(learnable(), callbacks=[kept]), how)
+    made = kept.optimizer
     top = float(made.momentum(0)), min(float(made.momentum(step)) for step in range(20)), float(made.momentum(20))
     np.testing.assert_allclose(top, (0.95, 0.85, 0.95), atol=1e-6)
 

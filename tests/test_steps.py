@@ -22,7 +22,7 @@ from zoo.stage_result import StageResult
 from zoo.step_rule import XLA_FROM, way_of
 
 from .networks import clusters, dense_net, small_convnet
-from .test_train import job, one_hot, stage, train
+from .test_train import Kept, job, one_hot, stage, train
 
 layers = keras.layers
 X, LABELS = clusters(70)
@@ -52,15 +52,6 @@ def network(dropout: float = 0.3, **dense: Any) -> keras.Model:
     x = layers.Dropout(dropout, seed=1, name="low1_dropout")(x) if dropout else x
     x = layers.Dense(8, activation="relu", name="low2", **dense)(x)
     return keras.Model(inputs, layers.Dense(3, activation="softmax", name="top", **dense)(x), name="net")
-
-
-class Kept(keras.callbacks.Callback):
-    """Keeps the optimizer of a stage."""
-
-    optimizer: Any = None
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.optimizer = self.model.optimizer
 
 
 def trained(

@@ -51,6 +51,15 @@ def train(model: keras.Model, plan: zoo.Plan, what: Job, how: StagePart | None =
     return train_stage(model, plan, how or stage(), index, what, FeatureStore())
 
 
+class Kept(keras.callbacks.Callback):
+    """Keeps the optimizer of a stage."""
+
+    optimizer: Any = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.optimizer = self.model.optimizer
+
+
 @pytest.fixture(scope="module")
 def vectors() -> tuple[np.ndarray, np.ndarray]:
     x, labels = clusters(64)
