@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -132,8 +133,16 @@ PLACES = {
 ALSO = ("in the middle of an epoch", "in a stage that thaws, with its statistics adapted", "while weights are averaged")
 
 
+#: Those that belong to every change; the others take as long each.
+FIRST = (("cached", "in a stage that thaws, with its statistics adapted"), ("every step", "while weights are averaged"))
+
+
 @pytest.mark.parametrize(
-    ("way", "place"), [*(("cached", place) for place in PLACES), *(("every step", place) for place in ALSO)]
+    ("way", "place"),
+    [
+        pytest.param(*case, marks=() if case in FIRST else pytest.mark.slow)
+        for case in (*(("cached", place) for place in PLACES), *(("every step", place) for place in ALSO))
+    ],
 )
 def test_a_run_that_is_interrupted_ends_as_if_it_had_not_been(tmp_path, whole, way, place):
     interrupted(tmp_path / "run", PLACES[place], way)
@@ -141,6 +150,7 @@ def test_a_run_that_is_interrupted_ends_as_if_it_had_not_been(tmp_path, whole, w
     assert outcome(tmp_path / "run") == whole[way]
 
 
+@pytest.mark.slow
 def test_a_run_can_be_interrupted_again_and_again(tmp_path, whole):
     folder = tmp_path / "run"
     interrupted(folder, (0, 1, 1), "every step")
@@ -203,6 +213,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, whole):
     assert "going on from the end of the stage 'head'" in log
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew(tmp_path, whole):
     folder = tmp_path / "run"
     file = interrupted(folder, (0, 1, 1))
@@ -233,6 +244,7 @@ def test_a_run_that_has_finished_is_left_alone(tmp_path, capsys):
     assert "has finished: there is nothing to go on with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_counts_in_python_goes_on_counting(tmp_path):
     """A callback's own counters, and the callbacks that have to be given again."""
 
@@ -256,6 +268,7 @@ def test_what_counts_in_python_goes_on_counting(tmp_path):
     assert "the callback Counting begins anew with: handle" in (tmp_path / "run" / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_mixed_precision_goes_on_with_its_loss_scale(tmp_path):
     def begin(folder: Path, way: str) -> zoo.Run:
         how = {"limit_per_class": 4, "head_epochs": 3, "epochs": 3, "precision": "mixed_float16", "seed": 5}
@@ -326,6 +339,16 @@ def test_what_changed_around_the_run_is_said_and_kept(stopped, monkeypatch):
     assert any("TF_ENABLE_ONEDNN_OPTS" in line for line in lock["resumed"][0]["changed"])
 
 
+def test_why_a_device_was_chosen_is_no_change(stopped):
+    """It is words: in a process in which the framework had started before, there are others."""
+    file = stopped / "run" / "recipe.lock"
+    text = file.read_text()
+    reason = tomllib.loads(text)["compute"]["device_reason"]
+    file.write_text(text.replace(f'"{reason}"', '"another reason"'))
+    resume(stopped / "run")
+    assert tomllib.loads(file.read_text())["resumed"][0]["changed"] == []
+
+
 def test_two_writers_are_refused(stopped):
     with only_writer(stopped / "run"):
         program = f"from zoo.resuming import resume; resume({str(stopped / 'run')!r})"
@@ -367,6 +390,7 @@ def test_a_disk_that_is_full_stops_no_training(tmp_path, whole, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_end_of_a_stage_is_an_error_that_can_be_resumed(tmp_path, whole):
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -381,16 +405,19 @@ def test_a_disk_that_is_full_at_the_end_of_a_stage_is_an_error_that_can_be_resum
     assert outcome(folder) == whole["cached"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_is_answered_where_nothing_is_lost(tmp_path, whole, number):
     """The first asks; in the middle of a step nothing happens until it is over."""
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        plain = StageState.stepped
+        plain, sent = StageState.stepped, []
 
         def stepped(self: Any, rows: Any) -> None:
-            if self._index == 1 and self.epoch == 1:
+            if (self._index, self.epoch, sent) == (1, 1, []):
+                sent.append(number)
                 os.kill(os.getpid(), number)
+                while not self._checkpoints.interruption.asked:  # another thread may have been handed it
+                    time.sleep(0.001)
             plain(self, rows)
 
         patch.setattr(StageState, "stepped", stepped)
@@ -402,12 +429,15 @@ def test_a_signal_is_answered_where_nothing_is_lost(tmp_path, whole, number):
     assert outcome(folder) == whole["every step"]
 
 
-def test_a_second_signal_ends_it_at_once():
+def test_a_second_signal_ends_it_at_once_and_says_nothing_is_saved():
     interruption = Interruption()
     with interruption.deferred():
         interruption.handle(signal.SIGINT)
         assert interruption.asked
-        with pytest.raises(Interrupted):
+        with pytest.raises(Interrupted) as at_once:
             interruption.handle(signal.SIGINT)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted) as outside:
         Interruption().handle(signal.SIGTERM)
+    with pytest.raises(Interrupted) as asked:
+        interruption.check()
+    assert [one.value.saved for one in (at_once, outside, asked)] == [False, False, True]
