@@ -1,5 +1,6 @@
 """A model of the user's own: what it starts from, and what is refused since the run would not do it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,22 @@ def test_options_that_change_nothing_are_noted():
     assert not any("changes nothing" in line for line in norms)
     frozen = prepared(small_convnet(4), quadrants(60), options=Options(batch_norm="train", freeze="all")).lines()
     assert any("batch_norm changes nothing" in line for line in frozen)
+
+
+@pytest.mark.parametrize(
+    ("network", "args"), [("dnn", {"dropout": 0.4, "batch_norm": True}), ("convnet", {"dropout": 0.4})]
+)
+def test_a_builders_dropout_that_would_go_with_its_top_is_refused(network: str, args: dict[str, Any]):
+    model = ModelPart(network, from_scratch=True, args={"depth": 2, "width": 4, **args} if network == "dnn" else args)
+    recipe = Recipe(model, DataPart("y"))
+    data = quadrants(40)
+    with pytest.raises(RecipeError, match=r"dropout = 0\.4 under \[top\]"):
+        prepared(None, data, recipe=recipe)
+    ready = prepared(None, data, recipe=replace(recipe, top=TopPart(dropout=0.4)))
+    assert "top_dropout" in [layer.name for layer in ready.network.layers]
+
+
+def test_a_builders_dropout_between_its_hidden_layers_stays():
+    model = ModelPart("dnn", from_scratch=True, args={"depth": 2, "width": 4, "dropout": 0.4})
+    ready = prepared(None, quadrants(40), recipe=Recipe(model, DataPart("y")))
+    assert "hidden1_dropout" in [layer.name for layer in ready.network.layers]

@@ -126,6 +126,7 @@ def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tu
         raise RecipeError(what, fix="Train it from random weights: --from-scratch.")
     if recipe.model.from_scratch:
         args = {**_normalization(card, data, sides, form), **recipe.model.args}
+        _check_dropout(card, {**card.args, **args}, recipe)
         top = {"outputs": data.target.size, "output": goal.output} if architecture else {}
         base = networks.build(card, seed=derive(recipe.seed, "network"), **top, **args)
         card = replace(card, args={**card.args, **args})
@@ -145,6 +146,16 @@ def from_zoo(recipe: Recipe, data: Dataset, sides: Split, goal: Objective) -> tu
     if goal.units is not None:
         model = answering_in_units(model, goal.units)
     return card, model, replace(recipe, model=replace(recipe.model, cut=cut))
+
+
+def _check_dropout(card: Card, args: dict[str, Any], recipe: Recipe) -> None:
+    """Refuses a builder's dropout that would go unsaid with the builder's own top, where it has no other place."""
+    between = card.builder == "dnn" and not args.get("batch_norm")
+    if args.get("dropout") and not between and not recipe.top.dropout:
+        what = f"'{card.name}' drops some of its features, in the top that a run replaces: nothing would be dropped."
+        received = f"model.args.dropout = {args['dropout']!r}"
+        fix = f"Ask it of the fresh top: dropout = {args['dropout']!r} under [top], or --dropout {args['dropout']}."
+        raise RecipeError(what, expected="dropout of the top", received=received, fix=fix)
 
 
 def _form_for(card: Card, data: Dataset) -> InputForm:
