@@ -71,22 +71,26 @@ def run_page(page: str) -> tuple[list[Ran], dict[str, Any]]:
     Returns:
         What was run, and the names that the blocks of Python left.
     """
+    names: dict[str, Any] = {"__name__": page}
+    found = blocks((DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    return [ran for block in found for ran in run_block(block, names)], names
+
+
+def run_block(block: Block, names: dict[str, Any]) -> list[Ran]:
+    """Runs the calls of a block in the working folder, Python among these names; none may fail."""
     from click.testing import CliRunner
 
     from zoo.commands import zoo as command
 
-    names: dict[str, Any] = {"__name__": page}
+    if block.language == "python":
+        exec(compile(block.code, f"{names['__name__']}:{block.line}", "exec"), names)
+        return [Ran(block)]
     ran = []
-    for block in blocks((DOCS / f"{page}.md").read_text(encoding="utf-8")):
-        if block.language == "python":
-            exec(compile(block.code, f"{page}.md:{block.line}", "exec"), names)
-            ran.append(Ran(block))
-        for line in block.code.splitlines() if block.language == "sh" else ():
-            words = shlex.split(line, comments=True)
-            result = CliRunner().invoke(command, words[1:], catch_exceptions=False)
-            assert result.exit_code == 0, f"{line}\n{result.output}"
-            ran.append(Ran(block, " ".join(words), result.stdout, result.output))
-    return ran, names
+    for words in commands(block.code) if block.language == "sh" else ():
+        result = CliRunner().invoke(command, words[1:], catch_exceptions=False)
+        assert result.exit_code == 0, f"{shlex.join(words)}\n{result.output}"
+        ran.append(Ran(block, " ".join(words), result.stdout, result.output))
+    return ran
 
 
 def sections(text: str) -> list[Section]:
