@@ -38,7 +38,7 @@ layers = keras.layers
 # A model inside cannot know that what it will be called with is masked.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Layer '.*' .* was passed an input with a mask attached"),
-    pytest.mark.timeout(900),  # 120 networks take minutes on a busy machine
+    pytest.mark.timeout(900),  # 60 networks take minutes on a busy machine
 ]
 
 Check = Callable[[Any, Drawn], None]
@@ -338,7 +338,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(60, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", CHECKS)
 def test_random_networks(name: str, count: int):
     over_many(CHECKS[name], count)
