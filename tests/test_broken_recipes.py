@@ -175,7 +175,7 @@ STAGE_EDITS += [
 #: Whole texts, for tables that contradict one another.
 TEXTS = [
     ("schema = 1\nseed = = 3\n", "", "Mend the line that it names."),
-    (DATA, "schema", "Add it: schema = ..."),
+    (DATA, "schema", "Add it: schema = 1"),
     (HEAD + "[data]\npath = 'digits'\n", "model", "Add it: model = ..."),
     (HEAD + DATA + STAGE + STAGE, "stage", "Expected stages of different names"),
     (HEAD + DATA + "[stage]\nname = 'head'\n", "stage", "Expected a list"),

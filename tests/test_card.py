@@ -172,7 +172,7 @@ def test_vectors_texts_and_arrays_have_shapes_of_their_own():
 
 def test_another_schema_is_refused():
     assert message(edited("schema", 2)) == (
-        "c.toml has a schema that this zoo does not know. Expected schema = 1; received schema = 2. "
+        "c.toml: the 'schema' is not one that this zoo knows. Expected schema = 1; received schema = 2. "
         "Use the zoo that wrote it, or a newer one."
     )
 

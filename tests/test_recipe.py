@@ -263,7 +263,7 @@ def test_a_list_of_keras_layers_is_an_augmentation():
 
 def test_another_schema_is_refused():
     assert message(edited("schema", 9)).startswith(
-        "r.toml has a schema that this zoo does not know. Expected schema = 1;"
+        "r.toml: the 'schema' is not one that this zoo knows. Expected schema = 1;"
     )
 
 
@@ -480,3 +480,20 @@ def test_every_default_is_written_out():
 def test_a_part_left_empty_means_its_default():
     recipe = replace(Recipe(ModelPart("glyphs"), DataPart("digits")), top=TopPart())
     assert parse_recipe(recipe_text(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("said", "key", "meant"),
+    [
+        ('[data]\npath = "digits"\ntest = "rest"\nlimt_per_class = 10', "data.limt_per_class", "limit_per_class"),
+        ('[data]\npath = "digits"\nviews = 4\nagument = "light"', "data.agument", "augment"),
+        ('[[stage]]\nname = "head"\ntrian = ["top"]', "stage[0].trian", "train"),
+        ('[data]\npath = "digits"\n[topp]\nhidden = [8]', "topp", "top"),
+    ],
+)
+def test_a_misspelled_key_is_said_before_what_its_absence_leads_to(said: str, key: str, meant: str):
+    data = "" if "[data]" in said else '[data]\npath = "digits"\n'
+    text = f'schema = 1\n[model]\nname = "glyphs"\n{data}{said}\n'
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "r.toml")
+    assert f"unknown key '{key}'" in str(caught.value) and f"Did you mean '{meant}'" in str(caught.value)

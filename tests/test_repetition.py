@@ -101,3 +101,30 @@ def test_the_figure_is_the_one_that_a_run_s_headline_names(figures):
     metrics = {"test": {"examples": 3, "loss": 0.5, **figures}}
     figure = _repetition(Path("r"), (0,), [metrics]).figure
     assert headline(metrics).startswith(f"test {figure.replace('_', ' ')} 0.5")
+
+
+def test_a_series_that_is_interrupted_names_what_has_not_begun(tmp_path, tiny_run, monkeypatch):
+    """The command it gives is what the series would have run."""
+    lines: list[str] = []
+    monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
+
+    def ended(*args, out: Path, **options):
+        out.mkdir(parents=True)
+        (out / "recipe.toml").write_text("", encoding="utf-8")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zoo.repetition.finetune", ended)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.repeat(tiny_run.folder, "digits", seeds=3, seed=4, out=tmp_path / "runs", **FEW)
+    begun, next_ = tmp_path / "runs" / "seed-4" / "recipe.toml", tmp_path / "runs" / "seed-5"
+    assert lines[-1] == (
+        f"seeds 5, 6 not begun. Run each by itself, such as: zoo run {begun} --set seed=5 --out {next_}"
+    )
+
+
+def test_a_folder_of_several_seeds_is_not_taken_for_a_run(tmp_path):
+    (tmp_path / "seed-0").mkdir()
+    (tmp_path / "seed-0" / "recipe.toml").write_text("", encoding="utf-8")
+    for take in (Run, zoo.resume, zoo.verify):
+        with pytest.raises(RunError, match=r"holds the runs of several seeds.*Name one: .*seed-0"):
+            take(tmp_path)

@@ -304,4 +304,5 @@ def read_keys(table: Table, keys: Sequence[Key]) -> dict[str, Any]:
         >>> read_keys(Table({}, "r.toml", RecipeError), keys)
         {'epochs': 5}
     """
+    table.only(key.name for key in keys)
     return {key.name: key.form.take(table, key.name, key.default) for key in keys}

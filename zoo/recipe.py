@@ -136,6 +136,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def _read(table: Table) -> Recipe:
+    table.only(("schema", SEED.name, "model", "data", "top", "compute", "stage"))
     seed = SEED.form.take(table, SEED.name, SEED.default)
     with table.table("model", required=True) as inner:
         model = ModelPart(**read_keys(inner, MODEL.keys))

@@ -2,6 +2,8 @@
 
 import os
 import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from .errors import RecipeError, RunError
 from .finetuning import finetune
 from .progress import Progress
 from .recipe import Recipe, read_recipe
-from .run import Run, write_json
+from .run import RECIPE, Run, write_json
 
 #: What ``seeds.json`` is called, in the folder that holds the runs.
 SEEDS = "seeds.json"
@@ -109,10 +111,25 @@ def repeat(
         shown.line(f"seed {seed}, {len(runs) + 1} of {len(numbers)}")
         told = Progress(shown.stream, shown.quiet)  # its lines go into that run's log, not into the next one's
         given = {**options, "seed": seed}
-        runs.append(finetune(network, data, out=run_folder(folder, seed), recipe=base, progress=told, **given))
+        with _others_named(folder, numbers, seed, shown):
+            runs.append(finetune(network, data, out=run_folder(folder, seed), recipe=base, progress=told, **given))
     found = _repetition(folder, numbers, [run.metrics for run in runs])
     write_json(folder / SEEDS, found.table())
     return found
+
+
+@contextmanager
+def _others_named(folder: Path, seeds: Sequence[int], seed: int, progress: Progress) -> Iterator[None]:
+    """Says how the seeds that have not begun are run, where this one does not finish."""
+    try:
+        yield
+    except BaseException:
+        rest, recipe = [other for other in seeds if other > seed], run_folder(folder, seed) / RECIPE
+        if rest and recipe.exists():
+            each = f"zoo run {recipe} --set seed={rest[0]} --out {run_folder(folder, rest[0])}"
+            what = "seed" if len(rest) == 1 else "seeds"
+            progress.line(f"{what} {', '.join(map(str, rest))} not begun. Run each by itself, such as: {each}")
+        raise
 
 
 def seeds_from(first: int, count: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from .plan import Plan
 from .preparation import Preparation, prepared
 from .progress import Progress
 from .recipe import read_recipe
-from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run, only_writer
+from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run, check_one_run, only_writer
 from .run_files import plan_text
 from .run_job import job_of, store_of
 from .sources.path import digest_of
@@ -107,9 +107,7 @@ def _features(found: Checkpoint) -> list[Mapping[str, Any]]:
 
 
 def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        what = f"There is no run at {folder}."
-        raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
+    check_one_run(folder)
     check_no_search(folder)
     if not (folder / "recipe.toml").exists():
         what = f"There is nothing to go on with in {folder}: it holds no recipe.toml."

@@ -36,9 +36,7 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
-        if not self.folder.is_dir():
-            what = f"There is no run at {self.folder}."
-            raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
+        check_one_run(self.folder)
         if not (self.folder / "recipe.toml").exists():
             what = f"{self.folder} is not a run folder."
             raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
@@ -84,6 +82,21 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
+
+
+def check_one_run(folder: Path) -> None:
+    """Refuses a folder that is not there, and one that holds the runs of several seeds.
+
+    Raises:
+        RunError: in either case.
+    """
+    if not folder.is_dir():
+        what = f"There is no run at {folder}."
+        raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
+    seeds = sorted(file.parent.name for file in folder.glob("seed-*/recipe.toml"))
+    if seeds and not (folder / RECIPE).exists():
+        what = f"{folder} holds the runs of several seeds."
+        raise RunError(what, expected="one run", received=", ".join(seeds), fix=f"Name one: {folder / seeds[0]}")
 
 
 def create_folder(out: Path) -> Path:

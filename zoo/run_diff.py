@@ -12,7 +12,7 @@ from typing import Any
 from .environment import shown
 from .errors import RunError
 from .lock_file import lock_of
-from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS
+from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS, check_one_run
 from .step_losses import first_difference, read_steps
 from .text_table import text_table
 
@@ -106,8 +106,9 @@ def compare_runs(left: str | os.PathLike[str], right: str | os.PathLike[str]) ->
 
 
 def _recipe(folder: Path) -> Iterator[tuple[str, Any]]:
-    if not folder.is_dir() or not (folder / RECIPE).exists():
-        what = f"There is no run at {folder}." if not folder.is_dir() else f"{folder} is not a run folder."
+    check_one_run(folder)
+    if not (folder / RECIPE).exists():
+        what = f"{folder} is not a run folder."
         raise RunError(what, expected=f"a folder that zoo finetune wrote (its --out), with a {RECIPE}")
     return _flat(_parsed(folder / RECIPE))
 

@@ -1,7 +1,7 @@
 """Strictly parsed TOML: unknown keys, missing keys and wrong types are errors that name file and key."""
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -144,11 +144,21 @@ class Table:
         if not fits:
             self.fail(name, expected, received)
 
+    def only(self, names: Iterable[str]) -> None:
+        """Raises if a key is none of these: a misspelled key is said before what its absence leads to."""
+        known = list(names)
+        for name in self._data:
+            if name not in known:
+                self._unknown(name, known)
+
     def close(self) -> None:
         """Raises if a key was not taken."""
         for name in self._data:
-            what = f"{self.where}: unknown key {self._shown(name)}."
-            raise self.error(what, fix=close_matches(name, self._known))
+            self._unknown(name, self._known)
+
+    def _unknown(self, name: str, known: list[str]) -> NoReturn:
+        what = f"{self.where}: unknown key {self._shown(name)}."
+        raise self.error(what, fix=close_matches(name, known))
 
 
 def read(file: Path, error: type[ZooError]) -> Table:
@@ -197,9 +207,12 @@ def data_of(text: str, where: str, error: type[ZooError]) -> dict[str, Any]:
 def checked(data: dict[str, Any], where: str, error: type[ZooError]) -> Table:
     """A parsed file as a strict table, its ``schema`` taken."""
     table = Table(data, where, error)
+    if not table.has("schema"):
+        what = f"{where}: the key 'schema' is missing."
+        raise error(what, expected="the version of the file's format", fix="Add it: schema = 1")
     schema = table.take("schema", int)
     if schema != 1:
-        what = f"{where} has a schema that this zoo does not know."
+        what = f"{where}: the 'schema' is not one that this zoo knows."
         raise error(
             what, expected="schema = 1", received=f"schema = {schema}", fix="Use the zoo that wrote it, or a newer one."
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ..progress import Progress
+from ..run import check_one_run
 
 
 @click.command("resume")
@@ -20,6 +21,7 @@ def command(run: Path, as_json: bool, quiet: bool) -> None:
 
     For example: zoo resume runs/mine
     """
+    check_one_run(run)  # before the framework is loaded
     from .starting import quietly
 
     with quietly():

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ..progress import Progress
+from ..run import check_one_run
 
 
 @click.command("verify")
@@ -35,6 +36,7 @@ def command(
     if tolerance is not None and not metrics_only:
         what = "--tolerance is for --metrics-only: bits are the same, or they are not."
         raise click.UsageError(what)
+    check_one_run(run)  # before the framework is loaded
     from .starting import quietly
 
     with quietly():
