@@ -65,7 +65,7 @@ name = "head"
 train = ["top"]
 epochs = {head}
 optimizer = {{ name = "adam", learning_rate = 1e-2 }}
-early_stopping = {{ monitor = "val_loss", patience = 3 }}
+early_stopping = {{ monitor = "val_loss", patience = 3, min_delta = 0.002 }}
 [[stage]]
 name = "thawed"
 train = ["top", "block3"]
@@ -73,7 +73,7 @@ epochs = {thawed}
 layer_decay = 0.5
 batch_norm = {{ default = "adapt" }}
 optimizer = {{ name = "adam", learning_rate = 1e-3, global_clipnorm = 1.0 }}
-reduce_on_plateau = {{ factor = 0.5, patience = 1 }}
+reduce_on_plateau = {{ factor = 0.5, patience = 1, min_delta = 0.002 }}
 [[stage]]
 name = "deeper"
 train = ["top", "block3", "block2"]

@@ -1,6 +1,7 @@
 """What callbacks have counted goes into a checkpoint and comes back."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -62,3 +63,36 @@ def test_what_cannot_be_kept_is_named():
 def test_other_callbacks_are_refused():
     with pytest.raises(ValueError, match=r"callbacks of the classes \['Own'\]"):
         restore([keras.callbacks.Callback()], state_of([Own()]))
+
+
+LOSSES = (1.0, 0.995, 0.994, 0.993, 0.992, 0.991)
+MONITORS: dict[str, Callable[[], Any]] = {
+    "early stopping": lambda: keras.callbacks.EarlyStopping(patience=3, min_delta=0.01, restore_best_weights=False),
+    "plateau": lambda: keras.callbacks.ReduceLROnPlateau(patience=2, min_delta=0.01, factor=0.1),
+}
+
+
+@pytest.mark.parametrize("kind", MONITORS)
+@pytest.mark.parametrize("stops", [(0,), (1,), (2,), (1, 3), (1, 2, 4)])
+def test_what_counts_as_better_is_the_same_after_any_number_of_resumes(kind: str, stops: tuple[int, ...]):
+    """Keras turns the sign of ``min_delta`` around when the first epoch ends."""
+
+    def through(stops: tuple[int, ...]) -> list[tuple[int, float, bool, float]]:
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        model.stop_training = False
+        seen, callback = [], MONITORS[kind]()
+        callback.set_model(model)
+        callback.on_train_begin()
+        for epoch, loss in enumerate(LOSSES):
+            if epoch in stops:
+                held, callback = state_of([callback]), MONITORS[kind]()
+                callback.set_model(model)
+                callback.on_train_begin()
+                restore([callback], held)
+            callback.on_epoch_end(epoch, {"val_loss": loss, "loss": loss})
+            rate = float(np.asarray(model.optimizer.learning_rate))
+            seen.append((callback.wait, float(callback.best), bool(model.stop_training), rate))
+        return seen
+
+    assert through(stops) == through(())

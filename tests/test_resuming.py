@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import zoo
 from zoo.checkpoint import Snapshot, position_of, read_checkpoint
 from zoo.errors import RunError
+from zoo.feature_store import FeatureStore
 from zoo.interruption import Interrupted, Interruption
 from zoo.recipe import parse_recipe
 from zoo.resuming import resume
@@ -299,6 +301,49 @@ def stopped(tmp_path) -> Path:
 
     interrupted(tmp_path / "run", (0, 1, 0), begin=begin)
     return tmp_path
+
+
+@pytest.fixture
+def roomless(monkeypatch: pytest.MonkeyPatch):
+    """A store that can keep nothing, until the context is left."""
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(FeatureStore, "get", lambda self, *args, **how: None)
+            yield
+
+    return full
+
+
+@pytest.mark.slow
+def test_a_stage_that_ran_its_trunk_in_every_step_goes_on_so_though_there_is_room_now(tmp_path, stopped, roomless):
+    with roomless():
+        network, images, how = str(stopped / "net.keras"), str(stopped / "images"), {"freeze": "all", "head_epochs": 3}
+        zoo.finetune(network, images, out=stopped / "whole", **how)
+        again = zoo.read_recipe(stopped / "whole" / "recipe.toml")
+        interrupted(stopped / "full", (0, 1, 0), begin=lambda folder, way: zoo.finetune(recipe=again, out=folder))
+    resume(stopped / "full")
+    assert outcome(stopped / "full")["steps"] == outcome(stopped / "whole")["steps"]
+    assert outcome(stopped / "full")["result"] == outcome(stopped / "whole")["result"]
+
+
+def test_features_that_cannot_be_had_again_are_said(stopped, roomless):
+    with (
+        roomless(),
+        pytest.raises(RunError, match=r"training on features .* received no features"),
+    ):
+        resume(stopped / "run")
+    resume(stopped / "run")
+
+
+def test_split_and_plans_that_cannot_be_read_are_said(stopped):
+    for name in ("split.csv", "plan.txt"):
+        kept = (stopped / "run" / name).read_bytes()
+        (stopped / "run" / name).unlink()
+        with pytest.raises(RunError, match=rf"{name} cannot be read"):
+            resume(stopped / "run")
+        (stopped / "run" / name).write_bytes(kept)
 
 
 def test_other_data_is_refused_and_said(stopped):

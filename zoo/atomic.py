@@ -35,6 +35,7 @@ def completed(file: Path) -> Iterator[Path]:
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(file)
+        _sync(file.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -198,6 +199,9 @@ def _runs(process: int) -> bool:
 
 
 def _sync(path: Path) -> None:
+    """Has what a file or a folder holds last through a loss of power; Windows opens no folders."""
+    if os.name == "nt" and path.is_dir():
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

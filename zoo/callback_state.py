@@ -104,7 +104,10 @@ def unkept(callback: keras.callbacks.Callback) -> list[str]:
 def _own(callback: keras.callbacks.Callback) -> dict[str, Any]:
     if not getattr(callback, "keeps_state", True):
         return {}
-    return {name: value for name, value in vars(callback).items() if name not in _GIVEN}
+    # Keras turns the sign of `min_delta` around once it knows which way is better, and keeps that in `monitor_op`: a
+    # function, found anew after a resume, when the sign is turned once more.
+    argument = ("min_delta",) if hasattr(callback, "monitor_op") else ()
+    return {name: value for name, value in vars(callback).items() if name not in (*_GIVEN, *argument)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -118,6 +119,17 @@ class Checkpoints:
             for file in self._within():
                 file.unlink(missing_ok=True)
 
+    def check(self) -> None:
+        """Ends a run that was asked to end, once everything is written.
+
+        Raises:
+            Interrupted: if it was.
+            RunError: if something could not be written.
+        """
+        if self.interruption.asked:
+            self.wait()
+        self.interruption.check()
+
     def _write_now(self, file: Path, state: Snapshot) -> None:
         """Writes a last one.
 
@@ -172,6 +184,8 @@ def newest(folder: Path, progress: Progress) -> Checkpoint | None:
             return read_checkpoint(file)
         except RunError as reason:
             progress.line(f"{reason} The one before is taken.")
+            with suppress(OSError):  # it would count among those that stay, and is none
+                file.replace(file.with_name(f"{file.name}.damaged"))
     return None
 
 

@@ -120,9 +120,10 @@ class Execution:
             same, trained = None, True
             self.progress.line(_stage_line(result))
             self._write_history(checkpoints.finished)
-            checkpoints.interruption.check()
+            checkpoints.check()
         if self.point is not None and not trained:
-            features_of(working, ready.plans[-1], recipe.stages[-1], self.job, self.store)
+            held = checkpoints.finished[-1].features
+            features_of(working, ready.plans[-1], recipe.stages[-1], self.job, self.store, held)
         if working is not ready.network:
             copy_state(flat(working), flat(ready.network))
         restore_switches(ready.network, switches)

@@ -132,8 +132,8 @@ def _finished(plan: DepthPlan, best: Measured, folder: Path, progress: Progress)
     python = given_in_python(plan.network, plan.given, None, plan.loss)
     if python:
         progress.line(f"given in Python, and not in the recipe: {', '.join(python)}")
-    (folder / BEST).unlink(missing_ok=True)
     run = Execution(folder, ready, job, store, progress, python).run()
+    (folder / BEST).unlink(missing_ok=True)
     before, now = best.tried.score, run.metrics["val"]["loss"]
     if now != before:
         why = "its features were computed by another engine, or the machine was another one then"

@@ -1,6 +1,7 @@
 """The ``optimizer`` of a recipe's stage: a name that Keras has, its arguments, and the ranges of their numbers."""
 
 import math
+import re
 from typing import Any
 
 from .errors import close_matches
@@ -105,7 +106,7 @@ def _takers(found: dict[str, Any], argument: str) -> str:
 
 def _check_type(table: Table, key: str, argument: str, value: Any) -> None:
     if argument == "exclude_layers":
-        expected, fits = "a list of strings", isinstance(value, list)
+        expected, fits = "a list of regular expressions", isinstance(value, list) and all(map(_is_pattern, value))
     elif argument in SWITCHES:
         expected, fits = "true or false", isinstance(value, bool)
     else:
@@ -147,3 +148,10 @@ def _check_numbers(table: Table, key: str, value: Any) -> None:
         table.fail(key, "a finite number, 0 or more", value)
     if not finite:
         table.fail(key, "a finite number", value)
+
+
+def _is_pattern(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(re.compile(value) or True)
+    except re.error:
+        return False

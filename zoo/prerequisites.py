@@ -9,7 +9,7 @@ from .checkpoint import weights_digest
 from .comparability import Obstacle
 from .errors import DataError, DeviceError, ZooError
 from .preparation import Preparation
-from .run import LOCK, RECIPE
+from .run import LOCK, RECIPE, read_plan
 from .run_files import origin_of, plan_text
 from .sources.path import digest_of
 from .unchanged import change_of_data
@@ -41,7 +41,7 @@ def changes(folder: Path, lock: Mapping[str, Any], ready: Preparation) -> list[O
         found.append(Obstacle(f"the data {ready.data.source}: {change}", "It takes the data as it was."))
     elif (start := _start(ready)) != lock["network"]["start"]:
         found.append(_other_start(lock["network"], origin_of(ready), start))
-    if (folder / "plan.txt").read_text(encoding="utf-8") != plan_text(ready):
+    if read_plan(folder) != plan_text(ready):
         found.append(Obstacle("the plans are others", f"It takes zoo as it was: see versions in {folder / LOCK}."))
     return found
 

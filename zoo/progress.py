@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -37,7 +38,7 @@ class Progress:
         self._clear()
         self._kept.append(text)
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as log:
+            with suppress(OSError), self._log.open("a", encoding="utf-8") as log:  # a full disk ends no run over a line
                 log.write(f"{text}\n")
         if not self.quiet:
             print(text, file=self.stream, flush=True)

@@ -192,7 +192,7 @@ COMPUTE = keys_of(
         "cache_size": (Text(_SIZE, "a size, such as 20 GB"), "what the cache may take on the disk"),
         "feature_dtype": (Choice(FEATURE_DTYPES), "what is kept of what they give"),
         "precision": (Choice(PRECISIONS), "how training computes"),
-        "threads": (Range("0 or more", 0, whole=True), "CPU threads; 0: all, up to 8"),
+        "threads": (Range("0 to 1024", 0, 1024, whole=True), "CPU threads; 0: all, up to 8"),
         "device": (Text(r"auto|cpu|gpu(:\d+)?", "auto, cpu, gpu or gpu:N"), "where it computes"),
         "checkpoint_every": (Range("seconds, 0 or more", 0), "seconds between checkpoints within a stage; 0: none"),
     },

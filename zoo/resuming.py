@@ -23,7 +23,7 @@ from .plan import Plan
 from .preparation import Preparation, prepared
 from .progress import Progress
 from .recipe import read_recipe
-from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run, check_one_run, only_writer
+from .run import LOCK, MODEL, RECIPE, REPORT, SPLIT, Run, check_one_run, only_writer, read_plan
 from .run_files import plan_text
 from .run_job import job_of, store_of
 from .sources.path import digest_of
@@ -79,7 +79,8 @@ def resume(
     with only_writer(folder):
         lock = lock_of(folder) if (folder / LOCK).exists() else {}
         given = given_in_python(network, data, plan, loss, callbacks)
-        check_given(folder, lock, given, "zoo.resume")
+        if lock:  # without one nothing was trained: it begins anew
+            check_given(folder, lock, given, "zoo.resume")
         recipe = read_recipe(folder / "recipe.toml")
         ready = prepared(network, data, recipe=recipe, plan=plan, loss=loss, progress=progress)
         if lock:
@@ -134,7 +135,7 @@ def _check_same(folder: Path, lock: Mapping[str, Any], ready: Preparation) -> No
     if start != lock["network"]["start"]:
         what = f"The network '{ready.card.full_name}' is not what the run at {folder} began with; {recipe}."
         raise RunError(what, expected=f"weights {lock['network']['start'][:12]}", received=start[:12], fix=fix)
-    if (folder / "plan.txt").read_text(encoding="utf-8") != plan_text(ready):
+    if read_plan(folder) != plan_text(ready):
         what = f"The plans are not those that the run at {folder} began with; {recipe}."
         raise RunError(what, fix="Go on with the version of zoo that began it: see recipe.lock.")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MODEL, METRICS, SPLIT, LOCK = "model.keras", "metrics.json", "split.csv", "recipe.lock"
-RECIPE, STEPS, REPORT = "recipe.toml", "steps.csv", "report.html"
+RECIPE, PLAN, STEPS, REPORT = "recipe.toml", "plan.txt", "steps.csv", "report.html"
 
 
 class Run:
@@ -75,8 +75,7 @@ class Run:
 
         A copy of a content that was trained on counts as trained on, whatever became of the copy.
         """
-        with (self.folder / SPLIT).open(encoding="utf-8", newline="") as file:
-            rows = [(row["digest"], row["side"]) for row in csv.DictReader(file)]
+        rows = [(digest, side) for _, digest, side in read_split(self.folder)]
         weight = {"train": 3, "val": 2, "test": 1}
         return dict(sorted(rows, key=lambda row: weight.get(row[1], 0)))
 
@@ -166,6 +165,33 @@ def write_steps(folder: Path, stages: "Sequence[tuple[str, int, np.ndarray]]") -
 def write_split(folder: Path, rows: Sequence[tuple[str, str, str]]) -> None:
     """Writes ``split.csv``: the name, digest and side of each example."""
     write_text(folder / SPLIT, _csv(["example", "digest", "side"], rows))
+
+
+def read_split(folder: Path) -> list[tuple[str, str, str]]:
+    """The name, digest and side of each example, from ``split.csv``.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    try:
+        with (folder / SPLIT).open(encoding="utf-8", newline="") as file:
+            return [(row["example"], row["digest"], row["side"]) for row in csv.DictReader(file, strict=True)]
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as reason:
+        what = f"{folder / SPLIT} cannot be read: {reason}."
+        raise RunError(what, expected="the file that the run wrote, with example, digest and side") from None
+
+
+def read_plan(folder: Path) -> str:
+    """The plans of the stages in words, from ``plan.txt``.
+
+    Raises:
+        RunError: if it is missing or damaged.
+    """
+    try:
+        return (folder / PLAN).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as reason:
+        what = f"{folder / PLAN} cannot be read: {reason}."
+        raise RunError(what, expected="the file that the run wrote") from None
 
 
 def _csv(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -1,6 +1,5 @@
 """Two runs side by side: in what their recipes, their locks and their results differ."""
 
-import csv
 import json
 import os
 import tomllib
@@ -12,7 +11,7 @@ from typing import Any
 from .environment import shown
 from .errors import RunError
 from .lock_file import lock_of
-from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS, check_one_run
+from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS, check_one_run, read_split
 from .step_losses import first_difference, read_steps
 from .text_table import text_table
 
@@ -172,9 +171,8 @@ def _sides(folder: Path) -> dict[str, set[str]]:
     if not (folder / SPLIT).exists():
         return {}
     found: dict[str, set[str]] = {}
-    with (folder / SPLIT).open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            found.setdefault(row["side"], set()).add(row["digest"])
+    for _, digest, side in read_split(folder):
+        found.setdefault(side, set()).add(digest)
     return found
 
 

@@ -66,7 +66,8 @@ def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any], where: s
         {'schema': 1, 'seed': 5, 'data': {'val': 0.2}}
     """
     made = _plain(data)
-    for address, value in settings.items():
+    # Which stages a recipe without any has follows from the rest: that is set first.
+    for address, value in sorted(settings.items(), key=lambda one: one[0].startswith("stage")):
         parts = [a or b or c for a, b, c in _PART.findall(address)]
         if not parts or not re.fullmatch(rf"(?:{_PART.pattern})(?:\.(?:{_PART.pattern}))*", address):
             what = f"{where}, with {address} set: this is no key of a recipe."

@@ -4,16 +4,37 @@ What it cannot be whatever the data, reading the recipe refuses: ``recipe_checks
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
-from .errors import RecipeError
+from .errors import RecipeError, RunError
 from .layers import optimizer
 from .layers.scalars import number
 from .recipe import Recipe
 from .recipe_stage import StagePart
 from .stopping import check_monitor
+
+
+def check_same_features(stage: str, held: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses to go on with a stage on other features than those that it began with.
+
+    Args:
+        stage: The stage's name.
+        held: What its checkpoint says of them; not empty.
+        now: What is known of those that there are; empty where there are none.
+
+    Raises:
+        RunError: if they are others: its steps would differ in their last bits.
+    """
+    if held.get("key") == now.get("key"):
+        return
+    what = f"The stage '{stage}' was training on features that were computed once, and these cannot be had again."
+    names = ("engine", "precision", "dtype", "batch")
+    one, other = (", ".join(f"{n} {f[n]}" for n in names if n in f) for f in (held, now))
+    fix = "Make room for them (zoo cache list), put back the engine, then: zoo resume."
+    raise RunError(what, expected=one, received=other or "no features", fix=fix)
 
 
 def check_stages(recipe: Recipe, examples: int, metrics: Sequence[str]) -> None:

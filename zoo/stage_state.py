@@ -79,6 +79,7 @@ class StageState:
         if self.point is None:
             return
         self.point.restore(network, model.optimizer)
+        model.stop_training = bool(self.point.position.get("stop_training", False))
         for variable, value in zip(model.metrics_variables, self.point.arrays("metrics/").values(), strict=False):
             if tuple(variable.shape) == value.shape:
                 variable.assign(value)
@@ -89,6 +90,14 @@ class StageState:
             now = ", ".join(type(callback).__name__ for callback in told)
             fix = "Give zoo.resume the callbacks that the run began with, in the same order."
             raise RunError(what, expected=str(reason), received=now, fix=fix) from None
+
+    @property
+    def held_features(self) -> Mapping[str, Any] | None:
+        """What the features were that it trained on before: empty where the trunk ran in every step.
+
+        ``None`` where it starts.
+        """
+        return None if self.point is None else self.point.position["features"]
 
     def deferring(self) -> AbstractContextManager[None]:
         """Where a run that is asked to end does so at :meth:`pause`, and nowhere else."""
@@ -143,6 +152,7 @@ class StageState:
             "epoch": self.epoch,
             "step": len(self.rows),
             "begun": self.begun,
+            "stop_training": bool(self._model.stop_training),
             "done": done,
             "history": self.history,
             "keys": keys,

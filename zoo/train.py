@@ -20,6 +20,7 @@ from .layers import by_variable, optimizer
 from .plan import Plan
 from .progress import Progress
 from .recipe_stage import StagePart, averaged_by_the_optimizer
+from .stage_checks import check_same_features
 from .stage_network import StageNetwork, held_head
 from .stage_result import StageResult
 from .stage_rows import stage_rows
@@ -84,7 +85,7 @@ def train_stage(
     else:
         state.frozen = frozen_digests(plan, graph, known)
     with _pulled(graph, stage, start), _averaging(stage, job) as averaging:
-        model, train, val, state.features = _assemble(graph, plan, stage, job, store, later)
+        model, train, val, state.features = _assemble(graph, plan, stage, job, store, later, state.held_features)
         made = _optimizer(stage, model, multipliers_of(plan, graph), stage.epochs * job.steps)
         model.compile(optimizer=made, loss=job.loss, weighted_metrics=job.metrics())
         # A slot that starts as a copy of its variable (schedule-free) would lose it if a compiled step made it.
@@ -111,11 +112,22 @@ def train_stage(
     return result
 
 
-def features_of(network: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore) -> None:
-    """Has a store hold the features of a stage that is finished, as it does when the stage has just ended."""
+def features_of(
+    network: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore, held: Mapping[str, Any]
+) -> None:
+    """Has a store hold the features of a stage that is finished, as it does when the stage has just ended.
+
+    Args:
+        network: The network as it is now.
+        plan: The stage's plan.
+        stage: The stage.
+        job: Data and settings.
+        store: The store.
+        held: What the features are that the stage trained on.
+    """
     graph = flat(network)
     apply(plan, graph)
-    _assemble(graph, plan, stage, job, store, ())
+    _assemble(graph, plan, stage, job, store, (), held)
 
 
 def _adapted(graph: keras.Model, plan: Plan, stage: StagePart, job: Job, store: FeatureStore) -> bool:
@@ -136,15 +148,27 @@ def _assemble(
     job: Job,
     store: FeatureStore,
     later: Sequence[Plan],
+    held: Mapping[str, Any] | None = None,
 ) -> tuple[StageNetwork, Side, Side, Mapping[str, Any]]:
-    """The network that a stage trains, its sides, and what is known of the features that these are, if they are."""
+    """The network that a stage trains, its sides, and what is known of the features that these are, if they are.
+
+    A stage that goes on trains as it did before: on the same features, or with the trunk in every step; ``held`` says
+    which, and is ``None`` where a stage starts.
+
+    Raises:
+        RunError: if it trained on features that cannot be had any more.
+    """
     edge = edge_of(plan, graph)
     head = held_head(graph, edge, plan)
     examples = stage_rows(job, stage.epochs)
-    wanted = store.decide(graph, edge, lambda: examples.rows, augmented=examples.random)
-    later_edges = unchanged_below(graph, plan, later)
-    stored = store.get(graph, wanted, lambda: examples.rows, later=later_edges, stage=stage.name)
+    stored = None
+    if held is None or held:
+        wanted = store.decide(graph, edge, lambda: examples.rows, augmented=examples.random)
+        later_edges = unchanged_below(graph, plan, later)
+        stored = store.get(graph, wanted, lambda: examples.rows, later=later_edges, stage=stage.name)
     store.forget()
+    if held:
+        check_same_features(stage.name, held, stored.facts if stored is not None else {})
     if stored is not None:
         network = StageNetwork([], None, head, job.precision, graph)
         facts = {**stored.facts, "trunk": stored.trunk}

@@ -1,13 +1,12 @@
 """Whether a run that is done again, or goes on, is still about what it began with."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .data import Dataset, Split
 from .errors import RunError
-from .run import SPLIT
+from .run import read_split
 from .run_files import split_rows
 
 
@@ -45,8 +44,7 @@ def change_of_data(folder: Path, lock: Mapping[str, Any], data: Dataset, split: 
     Returns:
         A clause; ``None`` where nothing has changed that a result depends on.
     """
-    with (folder / SPLIT).open(encoding="utf-8", newline="") as file:
-        rows = [(row["example"], row["digest"], row["side"]) for row in csv.DictReader(file)]
+    rows = read_split(folder)
     if data.whole_digest != lock["data"]["digest"]:
         return _another_content({name: digest for name, digest, _ in rows}, data)
     pairs = [(*old, *new) for old, new in zip(rows, split_rows(data, split), strict=False)]

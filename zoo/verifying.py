@@ -23,7 +23,7 @@ from .preparation import Preparation, prepared
 from .prerequisites import changes, gone, other_recipe
 from .progress import Progress
 from .recipe import Recipe, read_recipe
-from .run import RECIPE, Run, create_folder
+from .run import RECIPE, Run, create_folder, only_writer
 from .run_job import job_of, store_of
 from .step_losses import FirstDifference, first_difference, read_steps
 from .stopping import check_callbacks
@@ -79,6 +79,9 @@ def verify(
         >>> found.good
         True
     """
+    if tolerance is not None and not metrics_only:
+        what = "A tolerance is for figures: bits are the same, or they are not."
+        raise RunError(what, received=f"tolerance = {tolerance}", fix="Add metrics_only=True, or leave it out.")
     asked, folder = progress or Progress(), Path(folder)
     progress = Progress(asked.stream, asked.quiet)  # that one may write into the log of the run
     check_callbacks(callbacks)
@@ -101,7 +104,8 @@ def verify(
     progress.line(f"doing {folder} again: {', '.join(stage.name for stage in ready.recipe.stages)}")
     with _place(folder, out) as again:
         told = progress if out is not None else _BarsOnly(progress)
-        _run(again, ready, callbacks, told, given, lock["stage"])
+        with only_writer(again):
+            _run(again, ready, callbacks, told, given, lock["stage"])
         result = lock_of(again)
         if metrics_only:
             verdict = _figures(folder, lock, result, tolerance)

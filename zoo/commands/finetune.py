@@ -194,4 +194,4 @@ def command(
             what = f"--no-cache and --cache {options['cache']} contradict each other."
             raise click.UsageError(what)
         options["cache"] = "none"
-    carry_out(wanted, model, data, recipe_with(recipe, settings, model, data), options)
+    carry_out(wanted, model, data, recipe_with(recipe, settings, model, data, options), options)

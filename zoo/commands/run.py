@@ -18,4 +18,4 @@ def command(recipe: str, settings: tuple[str, ...], **given: Any) -> None:
     For example: zoo run few-shot-digits --set seed=3 --set stage.head.epochs=20 --out runs/third
     """
     wanted = asked(given)
-    carry_out(wanted, None, None, recipe_with(recipe, settings, None, None), {})
+    carry_out(wanted, None, None, recipe_with(recipe, settings, None, None, {}), {})

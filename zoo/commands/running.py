@@ -1,16 +1,19 @@
 """What ``zoo finetune`` and ``zoo run`` have in common: what becomes of a recipe once it is said."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..default_stages import transfer_stages
 from ..errors import RunError
 from ..options import Options
 from ..progress import Progress
 from ..recipe import Recipe, read_recipe, recipe_from, recipe_text
+from ..recipe_parts import table_of
 from ..said_recipe import said_recipe
 from ..settings import read_setting
 
@@ -102,14 +105,30 @@ def _check_search(wanted: Asked) -> None:
         raise click.UsageError(what)
 
 
-def recipe_with(source: str | None, settings: tuple[str, ...], model: str | None, data: str | None) -> Recipe | None:
-    """The recipe that flags go over, with what ``--set`` says; ``None`` where neither is given."""
+def recipe_with(
+    source: str | None,
+    settings: tuple[str, ...],
+    model: str | None,
+    data: str | None,
+    options: Mapping[str, Any],
+) -> Recipe | None:
+    """The recipe that flags go over, with what ``--set`` says; ``None`` where neither is given.
+
+    What is set of a stage is set of the one that the flags lead to: of the default stages they say which.
+    """
     said = dict(read_setting(text) for text in settings)
+    of_stages, freeze = any(key.startswith("stage") for key in said), options.get("freeze")
+    if of_stages and options.get("from_scratch"):
+        said = {"model.from_scratch": True, **said}
     if source is not None:
         return read_recipe(source, set=said)
     if not said:
         return None
-    empty = {"schema": 1, "model": {"name": model} if model else {}, "data": {"path": data} if data else {}}
+    empty: dict[str, Any] = {"schema": 1, "model": {}, "data": {}}
+    empty["model"] |= {"name": model} if model else {}
+    empty["data"] |= {"path": data} if data else {}
+    if of_stages and freeze and not said.get("model.from_scratch"):
+        empty["stage"] = [table_of(stage) for stage in transfer_stages(freeze)]
     return recipe_from(empty, "the command line", said)
 
 
