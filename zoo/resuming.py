@@ -13,7 +13,7 @@ from .atomic import remove_leftovers, write_text
 from .checkpoint import Checkpoint, weights_digest
 from .checkpoints import finished_in, newest
 from .comparability import reported
-from .depth_table import check_no_search
+from .depth_table import BEST, check_no_search
 from .errors import RunError
 from .execution import Execution
 from .finetuning import given_in_python
@@ -99,7 +99,9 @@ def resume(
         resumed = [*lock.get("resumed", []), {"at": place, "changed": changed}] if lock else []
         if lock:  # so that it is known even where the run is interrupted again
             write_text(folder / LOCK, tomli_w.dumps({**lock, "resumed": resumed}))
-        return Execution(folder, ready, job, store, progress, given, resumed, found).run()
+        run = Execution(folder, ready, job, store, progress, given, resumed, found).run()
+        (folder / BEST).unlink(missing_ok=True)  # of the search that it is the end of
+        return run
 
 
 def _features(found: Checkpoint) -> list[Mapping[str, Any]]:
