@@ -152,7 +152,13 @@ STAGE_EDITS = [
     ),
     (0, "optimizer", {"name": "sgd", "clipnorm": 0.0}, "optimizer.clipnorm", "a finite number above 0"),
     (0, "optimizer", {"name": "sgd", "clipnorm": 1, "clipvalue": 1}, "optimizer.clipvalue", "Leave one of them out."),
-    (0, "optimizer", {"name": "muon", "exclude_layers": "top"}, "optimizer.exclude_layers", "a list of strings"),
+    (
+        0,
+        "optimizer",
+        {"name": "muon", "exclude_layers": "top"},
+        "optimizer.exclude_layers",
+        "a list of regular expressions",
+    ),
 ]
 
 _SCHEDULES = [

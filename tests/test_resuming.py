@@ -450,6 +450,21 @@ def test_a_disk_that_is_full_at_the_end_of_a_stage_is_an_error_that_can_be_resum
     assert outcome(folder) == whole["cached"]
 
 
+def test_a_disk_that_is_full_when_a_stage_has_ended_is_an_error_and_not_a_traceback(stopped, monkeypatch):
+    """The history is written then, and the log too."""
+    with monkeypatch.context() as patch:
+
+        def full(*args: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr("zoo.execution.write_history", full)
+        with pytest.raises(
+            RunError, match=r"cannot be written: .*No space left on device.* Make room, then: zoo resume"
+        ):
+            resume(stopped / "run")
+    resume(stopped / "run")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_is_answered_where_nothing_is_lost(tmp_path, whole, number):
     """The first asks; in the middle of a step nothing happens until it is over."""

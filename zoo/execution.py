@@ -24,7 +24,7 @@ from .measurement import figures_of, reader
 from .precision import in_precision
 from .preparation import Preparation
 from .progress import Progress
-from .run import MODEL, Run, write_history, write_steps
+from .run import MODEL, Run, write_history, write_steps, writing
 from .run_files import write_result, write_start
 from .stage_result import StageResult
 from .starting_point import start_of
@@ -71,7 +71,13 @@ class Execution:
         known = variable_digests(self.ready.network.variables)
         start = weights_digest(self.ready.network, known)
         every = self.ready.recipe.compute.checkpoint_every
-        with keras.device(self.ready.device.name), self._leftovers(), interruptible() as interruption, self.store:
+        with (
+            keras.device(self.ready.device.name),
+            self._leftovers(),
+            writing(self.folder),
+            interruptible() as interruption,
+            self.store,
+        ):
             if not self.resumed:
                 write_start(self.folder, self.ready, self.given, start)
             with Checkpoints(

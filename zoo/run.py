@@ -1,6 +1,7 @@
 """The run folder: everything that a run was and gave, to be evaluated, predicted with, and read next year."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 MODEL, METRICS, SPLIT, LOCK = "model.keras", "metrics.json", "split.csv", "recipe.lock"
 RECIPE, PLAN, STEPS, REPORT = "recipe.toml", "plan.txt", "steps.csv", "report.html"
+
+#: How a system says that a disk takes nothing more; HDF5 says it in words.
+_NO_ROOM = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EFBIG)
 
 
 class Run:
@@ -136,6 +140,22 @@ def only_writer(folder: Path) -> Iterator[None]:
     finally:
         (folder / ".lock").unlink(missing_ok=True)
         holding.__exit__(None, None, None)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turns a disk that takes nothing more into an error that says how the run goes on.
+
+    Raises:
+        RunError: if the disk is full, or is no longer written to.
+    """
+    try:
+        yield
+    except OSError as reason:
+        if reason.errno not in _NO_ROOM and os.strerror(errno.ENOSPC) not in str(reason):
+            raise
+        what = f"The run folder {folder} cannot be written: {reason}."
+        raise RunError(what, fix=f"Make room, then: zoo resume {folder}") from reason
 
 
 def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
