@@ -192,3 +192,25 @@ def test_several_seeds_as_json_and_from_flags(call, tiny, tmp_path):
     assert [row["seed"] for row in found["seeds"]] == [1, 2]
     assert (found["side"], found["figure"]) == ("test", "accuracy")
     assert found["min"] <= found["mean"] <= found["max"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "stages"),
+    [
+        (("--from-scratch", "--set", "stage.0.epochs=3"), {"scratch": 3}),
+        (("--from-scratch", "--set", "stage.scratch.epochs=3"), {"scratch": 3}),
+        (("--set", "stage.scratch.epochs=3", "--set", "model.from_scratch=true"), {"scratch": 3}),
+        (("--freeze", "all", "--set", "stage.head.epochs=5"), {"head": 5}),
+        (("--freeze", "block1", "--set", "stage.head.epochs=5"), {"head": 5, "fine-tune": 30}),
+    ],
+)
+def test_what_is_set_of_a_stage_is_set_of_the_one_that_the_flags_lead_to(call, tmp_path, flags, stages):
+    network = "convnet" if "scratch" in stages else "glyphs"
+    result = call("finetune", network, "digits", *flags, "--save-recipe", tmp_path / "said.toml")
+    assert result.exit_code == 0, result.stderr
+    assert {stage.name: stage.epochs for stage in read_recipe(tmp_path / "said.toml").stages} == stages
+
+
+def test_a_recipe_holds_no_number_of_seeds(call, tmp_path):
+    result = call("finetune", "glyphs", "digits", "--seeds", "3", "--save-recipe", tmp_path / "said.toml")
+    assert result.exit_code == 2 and "A recipe holds no --seeds" in result.stderr

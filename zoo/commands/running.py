@@ -87,6 +87,9 @@ def asked(given: dict[str, Any]) -> Asked:
     if wanted.dry_run and wanted.as_json:
         what = "--dry-run prints lines for people: leave --json out."
         raise click.UsageError(what)
+    if wanted.seeds is not None and wanted.out is None and not wanted.dry_run:
+        what = "A recipe holds no --seeds: leave it out here, and say it to zoo run."
+        raise click.UsageError(what)
     _check_search(wanted)
     for path, option in ((wanted.out, "--out"), (wanted.save_recipe, "--save-recipe")):
         if path is not None and path.exists():
