@@ -331,7 +331,7 @@ def test_a_stage_that_ran_its_trunk_in_every_step_goes_on_so_though_there_is_roo
 def test_features_that_cannot_be_had_again_are_said(stopped, roomless):
     with (
         roomless(),
-        pytest.raises(RunError, match=r"training on features .* received no features"),
+        pytest.raises(RunError, match=r"training on features .* received no room"),
     ):
         resume(stopped / "run")
     resume(stopped / "run")

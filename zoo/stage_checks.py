@@ -17,24 +17,19 @@ from .recipe_stage import StagePart
 from .stopping import check_monitor
 
 
-def check_same_features(stage: str, held: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses to go on with a stage on other features than those that it began with.
+def features_are_gone(stage: str, held: Mapping[str, Any]) -> RunError:
+    """The error for a stage that was training on features, and would have to run its trunk in every step now.
+
+    Its steps would differ in their last bits. Features that another environment computes are another matter: what has
+    changed around a run is said, and it goes on.
 
     Args:
         stage: The stage's name.
-        held: What its checkpoint says of them; not empty.
-        now: What is known of those that there are; empty where there are none.
-
-    Raises:
-        RunError: if they are others: its steps would differ in their last bits.
+        held: What its checkpoint says of the features.
     """
-    if held.get("key") == now.get("key"):
-        return
     what = f"The stage '{stage}' was training on features that were computed once, and these cannot be had again."
-    names = ("engine", "precision", "dtype", "batch")
-    one, other = (", ".join(f"{n} {f[n]}" for n in names if n in f) for f in (held, now))
-    fix = "Make room for them (zoo cache list), put back the engine, then: zoo resume."
-    raise RunError(what, expected=one, received=other or "no features", fix=fix)
+    said = ", ".join(f"{name} {held[name]}" for name in ("engine", "precision", "dtype") if name in held)
+    return RunError(what, expected=said, received="no room", fix="Make room (zoo cache list), then: zoo resume.")
 
 
 def check_stages(recipe: Recipe, examples: int, metrics: Sequence[str]) -> None:

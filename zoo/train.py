@@ -20,7 +20,7 @@ from .layers import by_variable, optimizer
 from .plan import Plan
 from .progress import Progress
 from .recipe_stage import StagePart, averaged_by_the_optimizer
-from .stage_checks import check_same_features
+from .stage_checks import features_are_gone
 from .stage_network import StageNetwork, held_head
 from .stage_result import StageResult
 from .stage_rows import stage_rows
@@ -167,8 +167,8 @@ def _assemble(
         later_edges = unchanged_below(graph, plan, later)
         stored = store.get(graph, wanted, lambda: examples.rows, later=later_edges, stage=stage.name)
     store.forget()
-    if held:
-        check_same_features(stage.name, held, stored.facts if stored is not None else {})
+    if held and stored is None:
+        raise features_are_gone(stage.name, held)
     if stored is not None:
         network = StageNetwork([], None, head, job.precision, graph)
         facts = {**stored.facts, "trunk": stored.trunk}
