@@ -159,6 +159,8 @@ STAGE_EDITS = [
         "optimizer.exclude_layers",
         "a list of regular expressions",
     ),
+    (0, "optimizer", {"name": "muon", "exclude_layers": ["("]}, "optimizer.exclude_layers", "regular expressions"),
+    (0, "optimizer", {"name": "muon", "exclude_layers": [1]}, "optimizer.exclude_layers", "regular expressions"),
 ]
 
 _SCHEDULES = [

@@ -177,6 +177,7 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(key, near):
         ("top.dropout", float("nan"), "0 to below 1; received nan"),
         ("top.label_smoothing", 1.0, "0 to below 1"),
         ("compute.threads", -1, "0 to 1024; received -1"),
+        ("compute.threads", 3_000_000_000, "0 to 1024; received 3000000000"),
         ("compute.device", "tpu", "auto, cpu, gpu or gpu:N; received 'tpu'"),
         ("compute.cache_size", "plenty", "a size, such as 20 GB; received 'plenty'"),
         ("stage", [1], "tables, each headed [[stage]]"),

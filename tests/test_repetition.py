@@ -11,6 +11,7 @@ import zoo
 from zoo.errors import RecipeError, RunError
 from zoo.measurement import headline
 from zoo.progress import Progress
+from zoo.recipe import read_recipe
 from zoo.repetition import Repetition, seeds_from
 from zoo.run import Run
 
@@ -45,8 +46,9 @@ def test_each_seed_is_byte_for_byte_what_it_is_alone(tmp_path, tiny_run):
     found = zoo.repeat(tiny_run.folder, "digits", seeds=3, seed=4, out=tmp_path / "runs", progress=QUIET, **FEW)
     assert found.seeds == (4, 5, 6)
     alone = zoo.finetune(tiny_run.folder, "digits", seed=6, out=tmp_path / "alone", progress=QUIET, **FEW)
-    first = zoo.finetune(tiny_run.folder, "digits", seed=4, out=tmp_path / "first", progress=QUIET, **FEW)
-    for run, seed in ((alone, 6), (first, 4)):
+    said = read_recipe(tmp_path / "runs" / "seed-4" / "recipe.toml", set={"seed": 5})  # as an interrupted series says
+    other = zoo.finetune(recipe=said, out=tmp_path / "other", progress=QUIET)
+    for run, seed in ((alone, 6), (other, 5)):
         one, other = result_of(run.folder), result_of(tmp_path / "runs" / f"seed-{seed}")
         assert one.keys() == other.keys()
         for name in one:
@@ -104,7 +106,6 @@ def test_the_figure_is_the_one_that_a_run_s_headline_names(figures):
 
 
 def test_a_series_that_is_interrupted_names_what_has_not_begun(tmp_path, tiny_run, monkeypatch):
-    """The command it gives is what the series would have run."""
     lines: list[str] = []
     monkeypatch.setattr(Progress, "line", lambda self, text: lines.append(text))
 

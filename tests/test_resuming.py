@@ -270,6 +270,24 @@ def test_what_counts_in_python_goes_on_counting(tmp_path):
 
 
 @pytest.mark.slow
+def test_training_that_a_callback_has_asked_to_end_ends_where_it_would_have(tmp_path):
+    """It asks within an epoch, is heard at its end, and the run is interrupted in between."""
+
+    class Ending(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            if self.epoch == 1 and batch == 0:
+                self.model.stop_training = True
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.epoch = epoch
+
+    run(tmp_path / "plain", "every step", callbacks=[Ending()])
+    interrupted(tmp_path / "run", (0, 1, 2), "every step", callbacks=[Ending()])
+    resume(tmp_path / "run", callbacks=[Ending()])
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "plain")
+
+
+@pytest.mark.slow
 def test_mixed_precision_goes_on_with_its_loss_scale(tmp_path):
     def begin(folder: Path, way: str) -> zoo.Run:
         how = {"limit_per_class": 4, "head_epochs": 3, "epochs": 3, "precision": "mixed_float16", "seed": 5}

@@ -133,7 +133,10 @@ def test_what_is_no_run_is_an_error(make: bool, said: str, runs: dict[str, Path]
         assert "Expected a folder that zoo finetune wrote (its --out)" in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "text"), [("recipe.toml", "seed ="), ("metrics.json", "{"), ("recipe.lock", "=")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("recipe.toml", "seed ="), ("metrics.json", "{"), ("recipe.lock", "="), ("split.csv", "a,b\n1,2\n")],
+)
 def test_a_damaged_file_is_an_error_that_names_it(name: str, text: str, copy: Path, runs: dict[str, Path]):
     (copy / name).write_text(text)
     with pytest.raises(RunError, match=f"{copy / name} cannot be read: "):

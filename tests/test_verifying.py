@@ -350,6 +350,11 @@ def test_figures_alone_are_compared_on_another_machine(run: Path, alike: None):
     assert any(row.startswith("  compute.threads: 64 before") for row in rows)
 
 
+def test_a_tolerance_for_bits_is_refused(run: Path):
+    with pytest.raises(RunError, match=r"A tolerance is for figures.* Add metrics_only=True"):
+        zoo.verify(run, tolerance=0.1, progress=QUIET)
+
+
 @pytest.mark.parametrize(("tolerance", "outcome"), [(0.3, "agrees"), (0.1, "disagrees")])
 def test_the_tolerance_decides_whether_figures_agree(tolerance: float, outcome: str, run: Path, alike: None):
     relock(run, lambda lock: lock["result"]["test"].update(accuracy=lock["result"]["test"]["accuracy"] - 0.2))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RecipeError, RunError
-from .finetuning import finetune
+from .finetuning import finetune, given_in_python
 from .progress import Progress
 from .recipe import Recipe, read_recipe
 from .run import RECIPE, Run, write_json
@@ -111,7 +111,7 @@ def repeat(
         shown.line(f"seed {seed}, {len(runs) + 1} of {len(numbers)}")
         told = Progress(shown.stream, shown.quiet)  # its lines go into that run's log, not into the next one's
         given = {**options, "seed": seed}
-        with _others_named(folder, numbers, seed, shown):
+        with _others_named(folder, numbers, seed, given_in_python(network, data), shown):
             runs.append(finetune(network, data, out=run_folder(folder, seed), recipe=base, progress=told, **given))
     found = _repetition(folder, numbers, [run.metrics for run in runs])
     write_json(folder / SEEDS, found.table())
@@ -119,7 +119,9 @@ def repeat(
 
 
 @contextmanager
-def _others_named(folder: Path, seeds: Sequence[int], seed: int, progress: Progress) -> Iterator[None]:
+def _others_named(
+    folder: Path, seeds: Sequence[int], seed: int, python: Sequence[str], progress: Progress
+) -> Iterator[None]:
     """Says how the seeds that have not begun are run, where this one does not finish."""
     try:
         yield
@@ -127,6 +129,7 @@ def _others_named(folder: Path, seeds: Sequence[int], seed: int, progress: Progr
         rest, recipe = [other for other in seeds if other > seed], run_folder(folder, seed) / RECIPE
         if rest and recipe.exists():
             each = f"zoo run {recipe} --set seed={rest[0]} --out {run_folder(folder, rest[0])}"
+            each = f"zoo.finetune(..., seed={rest[0]}, out={str(run_folder(folder, rest[0]))!r})" if python else each
             what = "seed" if len(rest) == 1 else "seeds"
             progress.line(f"{what} {', '.join(map(str, rest))} not begun. Run each by itself, such as: {each}")
         raise

@@ -40,10 +40,7 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.folder = Path(folder)
-        check_one_run(self.folder)
-        if not (self.folder / "recipe.toml").exists():
-            what = f"{self.folder} is not a run folder."
-            raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
+        check_run(self.folder)
         missing = [
             name for name in (MODEL, METRICS, SPLIT, "card.toml", "recipe.toml") if not (self.folder / name).exists()
         ]
@@ -100,6 +97,18 @@ def check_one_run(folder: Path) -> None:
     if seeds and not (folder / RECIPE).exists():
         what = f"{folder} holds the runs of several seeds."
         raise RunError(what, expected="one run", received=", ".join(seeds), fix=f"Name one: {folder / seeds[0]}")
+
+
+def check_run(folder: Path) -> None:
+    """Refuses a folder that is not that of a run, finished or not.
+
+    Raises:
+        RunError: if it is none.
+    """
+    check_one_run(folder)
+    if not (folder / RECIPE).exists():
+        what = f"{folder} is not a run folder."
+        raise RunError(what, expected="a folder that zoo finetune wrote (its --out)")
 
 
 def create_folder(out: Path) -> Path:

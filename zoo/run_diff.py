@@ -11,7 +11,7 @@ from typing import Any
 from .environment import shown
 from .errors import RunError
 from .lock_file import lock_of
-from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS, check_one_run, read_split
+from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, STEPS, check_run, read_split
 from .step_losses import first_difference, read_steps
 from .text_table import text_table
 
@@ -105,10 +105,7 @@ def compare_runs(left: str | os.PathLike[str], right: str | os.PathLike[str]) ->
 
 
 def _recipe(folder: Path) -> Iterator[tuple[str, Any]]:
-    check_one_run(folder)
-    if not (folder / RECIPE).exists():
-        what = f"{folder} is not a run folder."
-        raise RunError(what, expected=f"a folder that zoo finetune wrote (its --out), with a {RECIPE}")
+    check_run(folder)
     return _flat(_parsed(folder / RECIPE))
 
 

@@ -19,7 +19,7 @@ from .preparation import Preparation
 from .progress import Progress
 from .recipe import recipe_text
 from .report import write_report
-from .run import LOCK, METRICS, MODEL, RECIPE, SPLIT, Run, write_json, write_split
+from .run import LOCK, METRICS, MODEL, PLAN, RECIPE, SPLIT, Run, write_json, write_split
 from .sources.path import digest_of
 from .stage_result import StageResult
 from .starting_network import plain_name
@@ -37,7 +37,7 @@ def write_start(folder: Path, ready: Preparation, given: Sequence[str], start: s
         start: The digest of the network before training, its new layers among it.
     """
     write_text(folder / RECIPE, recipe_text(ready.recipe))
-    write_text(folder / "plan.txt", plan_text(ready))
+    write_text(folder / PLAN, plan_text(ready))
     write_split(folder, split_rows(ready.data, ready.split))
     write_lock(folder, ready, given, start)
 

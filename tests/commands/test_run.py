@@ -214,3 +214,12 @@ def test_what_is_set_of_a_stage_is_set_of_the_one_that_the_flags_lead_to(call, t
 def test_a_recipe_holds_no_number_of_seeds(call, tmp_path):
     result = call("finetune", "glyphs", "digits", "--seeds", "3", "--save-recipe", tmp_path / "said.toml")
     assert result.exit_code == 2 and "A recipe holds no --seeds" in result.stderr
+
+
+def test_nothing_is_set_of_stages_that_from_scratch_leaves_out(call, recipe, tmp_path):
+    result = call(
+        "finetune", "--recipe", recipe, "--from-scratch", "--set", "stage.head.epochs=3", "--out", tmp_path / "x"
+    )
+    assert result.exit_code == 1
+    assert "--from-scratch leaves out the stages of" in result.stderr and "stage.head.epochs" in result.stderr
+    assert not (tmp_path / "x").exists()

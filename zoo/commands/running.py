@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..default_stages import transfer_stages
-from ..errors import RunError
+from ..errors import RecipeError, RunError
 from ..options import Options
 from ..progress import Progress
 from ..recipe import Recipe, read_recipe, recipe_from, recipe_text
@@ -118,10 +118,20 @@ def recipe_with(
     """The recipe that flags go over, with what ``--set`` says; ``None`` where neither is given.
 
     What is set of a stage is set of the one that the flags lead to: of the default stages they say which.
+
+    Raises:
+        RecipeError: if something is set of stages that --from-scratch leaves out.
     """
     said = dict(read_setting(text) for text in settings)
-    of_stages, freeze = any(key.startswith("stage") for key in said), options.get("freeze")
+    of_stages, freeze = [key for key in said if key.startswith("stage")], options.get("freeze")
     if of_stages and options.get("from_scratch"):
+        base = read_recipe(source) if source is not None else None
+        if base is not None and base.stages and not base.model.from_scratch:
+            what = (
+                f"--from-scratch leaves out the stages of {source}, which reuse a network: nothing can be set of them."
+            )
+            fix = "Leave these --set out, and say --epochs, --learning-rate, ... of the one stage that there is then."
+            raise RecipeError(what, received=", ".join(of_stages), fix=fix)
         said = {"model.from_scratch": True, **said}
     if source is not None:
         return read_recipe(source, set=said)
